@@ -1,0 +1,455 @@
+"""Costs c(x, y) = L(y - x): Lagrangian, Hamiltonian and their gradients.
+
+A cost is a strictly convex Lagrangian :math:`L`. Its Legendre conjugate
+:math:`H(p) = \\sup_v \\langle p, v \\rangle - L(v)` drives the Hamilton-Jacobi equation,
+and the two gradients are inverse maps: :math:`\\nabla H = (\\nabla L)^{-1}`.
+"""
+
+import inspect
+
+import torch
+from sklearn.base import BaseEstimator
+from torch import Tensor
+
+__all__ = [
+    "Cost",
+    "Elastic",
+    "Lp",
+    "NormPower",
+    "PseudoHuber",
+    "QuadraticForm",
+    "SquaredEuclidean",
+]
+
+
+class Cost(BaseEstimator):
+    r"""Base class: a translation-invariant cost :math:`c(x, y) = L(y - x)`.
+
+    A subclass gives :meth:`lagrangian` and, where it knows them in closed form,
+    :meth:`momentum` (:math:`\nabla L`), :meth:`velocity` (:math:`\nabla H`) and
+    :meth:`hamiltonian` (:math:`H`); what it does not give is derived here: the
+    momentum by automatic differentiation, the velocity by a damped Newton method on
+    :math:`\nabla L(v) = p`, the Hamiltonian by Legendre's identity
+    :math:`H(p) = \langle p, v \rangle - L(v)` at :math:`v = \nabla H(p)`.
+
+    Hyperparameters are constructor arguments, as in any scikit-learn object, so that
+    a grid search reaches them (``cost__p``).
+
+    Attributes
+    ----------
+    homogeneity : float or None
+        The degree k with :math:`L(s v) = s^k L(v)` for s > 0; None where there is none.
+    """
+
+    homogeneity: float | None = None
+
+    def lagrangian(self, v: Tensor) -> Tensor:
+        """L(v), rows of shape (..., d) to values of shape (...,)."""
+        raise NotImplementedError(f"{type(self).__name__} must define lagrangian(v).")
+
+    def momentum(self, v: Tensor) -> Tensor:
+        r""":math:`p = \nabla L(v)`, shape (..., d)."""
+        create_graph = torch.is_grad_enabled() and v.requires_grad
+        with torch.enable_grad():
+            v = v if v.requires_grad else v.detach().requires_grad_()
+            (p,) = torch.autograd.grad(
+                self.lagrangian(v).sum(), v, create_graph=create_graph
+            )
+        return p
+
+    def velocity(self, p: Tensor) -> Tensor:
+        r""":math:`v = \nabla H(p)`, the solution of :math:`\nabla L(v) = p`."""
+        return _newton_conjugate(self, p)
+
+    def hamiltonian(self, p: Tensor) -> Tensor:
+        r""":math:`H(p) = \langle p, v \rangle - L(v)` at :math:`v = \nabla H(p)`."""
+        v = self.velocity(p)
+        return (p * v).sum(-1) - self.lagrangian(v)
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        """c(x, y) = L(y - x), row by row: (..., d) to (...,)."""
+        return self.lagrangian(y - x)
+
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        """c(x_i, y_j) for all pairs: (..., n, d) and (..., m, d) to (..., n, m)."""
+        return self.lagrangian(y.unsqueeze(-3) - x.unsqueeze(-2))
+
+
+class SquaredEuclidean(Cost):
+    r"""Squared Euclidean cost :math:`L(v) = |v|_2^2 / 2`, :math:`H(p) = |p|_2^2 / 2`."""
+
+    homogeneity = 2.0
+
+    def lagrangian(self, v):
+        return v.square().sum(-1) / 2
+
+    def hamiltonian(self, p):
+        return p.square().sum(-1) / 2
+
+    def momentum(self, v):
+        return v
+
+    def velocity(self, p):
+        return p
+
+    def pairwise(self, x, y):
+        norms = x.square().sum(-1).unsqueeze(-1) + y.square().sum(-1).unsqueeze(-2)
+        return norms / 2 - x @ y.mT
+
+
+class Lp(Cost):
+    r"""l_p cost :math:`L(v) = \sum_i |v_i|^p / p`, :math:`H(p) = \sum_i |p_i|^q / q`.
+
+    Parameters
+    ----------
+    p : float, default=1.5
+        Exponent, p > 1; its conjugate is q = p / (p - 1).
+    """
+
+    def __init__(self, p=1.5):
+        self.p = p
+
+    homogeneity = property(lambda self: float(self.p))
+
+    def lagrangian(self, v):
+        return v.abs().pow(self.p).sum(-1) / self.p
+
+    def hamiltonian(self, p):
+        q = _conjugate_exponent(self.p)
+        return p.abs().pow(q).sum(-1) / q
+
+    def momentum(self, v):
+        return v * _power(v.abs(), self.p - 2)
+
+    def velocity(self, p):
+        return p * _power(p.abs(), _conjugate_exponent(self.p) - 2)
+
+
+class NormPower(Cost):
+    r"""Power of the norm, :math:`L(v) = |v|_2^p / p`, :math:`H(p) = |p|_2^q / q`.
+
+    Parameters
+    ----------
+    p : float, default=1.5
+        Exponent, p > 1; its conjugate is q = p / (p - 1).
+    """
+
+    def __init__(self, p=1.5):
+        self.p = p
+
+    homogeneity = property(lambda self: float(self.p))
+
+    def lagrangian(self, v):
+        return _norm(v).squeeze(-1).pow(self.p) / self.p
+
+    def hamiltonian(self, p):
+        q = _conjugate_exponent(self.p)
+        return _norm(p).squeeze(-1).pow(q) / q
+
+    def momentum(self, v):
+        return v * _norm(v).pow(self.p - 2)
+
+    def velocity(self, p):
+        return p * _norm(p).pow(_conjugate_exponent(self.p) - 2)
+
+
+class Elastic(Cost):
+    r"""Elastic cost :math:`L(v) = |v|_2^2 / 2 + \gamma |v|_1`: sparse displacements.
+
+    Its Hamiltonian is :math:`H(p) = |S_\gamma(p)|_2^2 / 2` and its velocity the soft
+    threshold :math:`S_\gamma(p) = \mathrm{sign}(p) \max(|p| - \gamma, 0)` [1]_.
+
+    Parameters
+    ----------
+    gamma : float, default=1.0
+        Weight of the l_1 norm, gamma >= 0, in the units of the features.
+
+    References
+    ----------
+    .. [1] M. Cuturi, M. Klein, P. Ablin, "Monge, Bregman and Occam: Interpretable
+       Optimal Transport in High-Dimensions with Feature-Sparse Maps", ICML 2023.
+    """
+
+    def __init__(self, gamma=1.0):
+        self.gamma = gamma
+
+    def lagrangian(self, v):
+        return v.square().sum(-1) / 2 + self.gamma * v.abs().sum(-1)
+
+    def hamiltonian(self, p):
+        return self.velocity(p).square().sum(-1) / 2
+
+    def momentum(self, v):
+        return v + self.gamma * v.sign()
+
+    def velocity(self, p):
+        return torch.nn.functional.softshrink(p, float(self.gamma))
+
+
+class PseudoHuber(Cost):
+    r"""Pseudo-Huber cost :math:`L(v) = \delta^2 (\sqrt{1 + |v|^2 / \delta^2} - 1)`.
+
+    Quadratic for :math:`|v| \ll \delta`, linear beyond. Its Hamiltonian
+    :math:`H(p) = \delta^2 (1 - \sqrt{1 - |p|^2 / \delta^2})` is finite for
+    :math:`|p| < \delta` only; closer to that sphere than float32 resolves, the
+    velocity is continued linearly so that training can find its way back.
+
+    Parameters
+    ----------
+    delta : float, default=1.0
+        Length at which the cost turns from quadratic to linear, delta > 0, in the
+        units of the features.
+    """
+
+    _margin = 1e-6
+
+    def __init__(self, delta=1.0):
+        self.delta = delta
+
+    def _root(self, p):
+        q = 1 - p.square().sum(-1, keepdim=True) / self.delta**2
+        return q.clamp_min(self._margin).sqrt()
+
+    def lagrangian(self, v):
+        r = v.square().sum(-1) / self.delta**2
+        return self.delta**2 * r / ((1 + r).sqrt() + 1)  # = d^2 (sqrt(1 + r) - 1)
+
+    def hamiltonian(self, p):
+        return self.delta**2 * (1 - self._root(p).squeeze(-1))
+
+    def momentum(self, v):
+        return v / (1 + v.square().sum(-1, keepdim=True) / self.delta**2).sqrt()
+
+    def velocity(self, p):
+        return p / self._root(p)
+
+
+class QuadraticForm(Cost):
+    r"""Quadratic form :math:`L(v) = v^\top A v / 2`, :math:`H(p) = p^\top A^{-1} p / 2`.
+
+    Parameters
+    ----------
+    matrix : array-like of shape (d, d)
+        The symmetric positive definite matrix A.
+    """
+
+    homogeneity = 2.0
+
+    def __init__(self, matrix):
+        self.matrix = matrix
+
+    def _tensor(self, like):
+        return torch.as_tensor(self.matrix, dtype=like.dtype, device=like.device)
+
+    def lagrangian(self, v):
+        return (v * self.momentum(v)).sum(-1) / 2
+
+    def hamiltonian(self, p):
+        return (p * self.velocity(p)).sum(-1) / 2
+
+    def momentum(self, v):
+        return v @ self._tensor(v)
+
+    def velocity(self, p):
+        return p @ torch.linalg.inv(self._tensor(p))
+
+
+class AffineCost(Cost):
+    r"""The same cost seen from moved and scaled coordinates.
+
+    With rows :math:`x = m_x + s x'`, :math:`y = m_y + s y'`, mean shift
+    :math:`b = m_y - m_x` and :math:`a = \nabla L(b)`,
+
+    .. math:: \tilde L(z) = [L(s z + b) - L(b) - \langle a, s z \rangle] / \lambda .
+
+    Terms linear in :math:`z = y' - x'` split into functions of x and of y, so the
+    transport problem is exactly the same; its solution starts at the mean shift.
+
+    Parameters
+    ----------
+    cost : Cost
+    shift : Tensor of shape (d,)
+        The mean shift b, float64.
+    scale, unit : float
+        s, the common scale of the features, and lambda, the unit of cost.
+    """
+
+    def __init__(self, cost, shift, scale, unit):
+        self.cost = cost
+        self.shift = shift
+        self.scale = scale
+        self.unit = unit
+        self._momentum = cost.momentum(shift)
+        self._value = cost.lagrangian(shift)
+
+    def _like(self, z):
+        """Constants in the type of `z`, or float64 where cancellation needs it."""
+        far = self.shift.abs().max() > 100 * self.scale
+        z = z.double() if far else z
+        b, a, value = (
+            c.to(z.device, z.dtype) for c in (self.shift, self._momentum, self._value)
+        )
+        return z, b, a, value
+
+    def lagrangian(self, v):
+        z, b, a, value = self._like(v)
+        w = self.cost.lagrangian(self.scale * z + b)
+        return ((w - value - self.scale * (z @ a)) / self.unit).to(v.dtype)
+
+    def momentum(self, v):
+        z, b, a, _ = self._like(v)
+        p = self.cost.momentum(self.scale * z + b) - a
+        return (p * (self.scale / self.unit)).to(v.dtype)
+
+    def velocity(self, p):
+        z, b, a, _ = self._like(p)
+        v = self.cost.velocity(a + (self.unit / self.scale) * z)
+        return ((v - b) / self.scale).to(p.dtype)
+
+
+def _conjugate_exponent(p):
+    return p / (p - 1)
+
+
+def _tiny(x):
+    return torch.finfo(x.dtype).eps ** 0.75
+
+
+def _power(r, exponent):
+    """r^exponent, kept finite (with finite derivative) at r = 0."""
+    return r.clamp_min(_tiny(r)).pow(exponent) if exponent < 0 else r.pow(exponent)
+
+
+def _norm(v):
+    """Euclidean norm, (..., d) to (..., 1), with a finite derivative at zero."""
+    return v.square().sum(-1, keepdim=True).clamp_min(_tiny(v) ** 2).sqrt()
+
+
+def _newton_conjugate(cost, p, max_iter=50, tol=1e-10):
+    r"""Solve :math:`\nabla L(v) = p` row by row by Newton's method with halved steps.
+
+    The merit function :math:`L(v) - \langle p, v \rangle` is convex, so a step that
+    lowers it is taken and any other is halved. One more differentiable Newton step at
+    the solution carries the derivative :math:`dv/dp = (\nabla^2 L)^{-1}`.
+    """
+    rows = p.detach().reshape(-1, p.shape[-1]).double()
+
+    def hessian(v):
+        jacobian = torch.func.vmap(torch.func.hessian(cost.lagrangian))(v)
+        eye = torch.eye(v.shape[-1], dtype=v.dtype, device=v.device)
+        return torch.nan_to_num(jacobian) + 1e-12 * eye
+
+    def merit(v):
+        return cost.lagrangian(v) - (rows * v).sum(-1)
+
+    v, step = rows.clone(), torch.ones(len(rows), 1, dtype=rows.dtype, device=p.device)
+    for _ in range(max_iter):
+        residual = cost.momentum(v).detach() - rows
+        if not residual.abs().max() > tol * (1 + rows.abs().max()):
+            break
+        direction = torch.linalg.solve(hessian(v), residual)
+        value, step = merit(v), torch.ones_like(step)
+        for _ in range(30):
+            worse = ~(merit(v - step * direction) <= value)
+            if not worse.any():
+                break
+            step[worse] /= 2
+        v = torch.where(worse.unsqueeze(-1), v, v - step * direction)
+    v = v.detach()
+    shape, inverse = p.shape, torch.linalg.inv(hessian(v)).detach()
+    correction = (inverse @ (p.reshape(rows.shape).double() - rows).unsqueeze(-1))
+    return (v + correction.squeeze(-1)).reshape(shape).to(p.dtype)
+
+
+COSTS = {
+    "sqeuclidean": SquaredEuclidean,
+    "lp": Lp,
+    "norm_power": NormPower,
+    "elastic": Elastic,
+    "pseudo_huber": PseudoHuber,
+    "quadratic_form": QuadraticForm,
+}
+
+
+def make_cost(cost, cost_params=None):
+    """The Cost object for a name of `COSTS` with its parameters, or the object itself."""
+    if isinstance(cost, Cost):
+        if cost_params:
+            raise ValueError(
+                f"cost_params={cost_params!r} goes with a cost given by name; this "
+                f"cost is the object {cost!r}: set its parameters on it."
+            )
+        return cost
+    if not (isinstance(cost, str) and cost in COSTS):
+        raise ValueError(
+            f"cost must be one of {sorted(COSTS)} or a Cost object, got {cost!r}."
+        )
+    params = dict(cost_params or {})
+    allowed = inspect.signature(COSTS[cost]).parameters
+    unknown = sorted(set(params) - set(allowed))
+    if unknown:
+        raise ValueError(
+            f"cost_params of cost={cost!r} must be among {list(allowed)}, got {unknown}."
+        )
+    if cost == "quadratic_form" and "matrix" not in params:
+        raise ValueError("cost='quadratic_form' needs cost_params={'matrix': A}.")
+    return COSTS[cost](**params)
+
+
+def check_cost(cost, n_features, scale=1.0):
+    r"""Raise ValueError unless `cost` is finite and strictly convex around `scale`.
+
+    Along random chords and along every axis (up to 64), at a hundredth of, at, and at
+    ten times `scale`, the value at the middle must lie strictly below the chord, and
+    :math:`\nabla H` must undo :math:`\nabla L`.
+    """
+    _check_parameters(cost, n_features)
+    generator = torch.Generator().manual_seed(0)
+    axes = torch.eye(n_features, dtype=torch.float64)[:64]
+    rays = torch.randn(16, n_features, generator=generator, dtype=torch.float64)
+    ends = torch.randn(16, n_features, generator=generator, dtype=torch.float64)
+    a = torch.cat([axes, -axes, rays, rays])
+    b = torch.cat([2 * axes, -2 * axes, 2 * rays, ends])
+    name = f"cost={cost!r}"
+    for factor in (0.01, 1.0, 10.0):
+        x, y = factor * scale * a, factor * scale * b
+        low, mid, high = (cost.lagrangian(v) for v in (x, (x + y) / 2, y))
+        if low.shape != a.shape[:1]:
+            raise ValueError(
+                f"{name}: lagrangian must map rows of shape (n, d) to values of shape "
+                f"(n,), got {tuple(low.shape)} for rows of shape {tuple(a.shape)}."
+            )
+        values = torch.cat([low, mid, high, cost.momentum(x).reshape(-1)])
+        if not values.isfinite().all():
+            raise ValueError(f"{name} is not finite at displacements of size {scale}.")
+        gap = (low + high) / 2 - mid
+        if not (gap > 1e-13 * (low.abs() + high.abs())).all():
+            raise ValueError(
+                f"{name} is not strictly convex: c(x, y) = L(y - x) needs a strictly "
+                "convex L (for l_p and norm powers, p > 1)."
+            )
+        back = cost.velocity(cost.momentum(x))
+        if not (back - x).abs().max() <= 1e-3 * x.abs().max():
+            raise ValueError(f"{name}: velocity must be the inverse map of momentum.")
+
+
+def _check_parameters(cost, n_features):
+    """The parameters of the built-in costs, by name, value and wanted range."""
+    name = type(cost).__name__
+    bounds = {"p": (1, "> 1"), "gamma": (None, ">= 0"), "delta": (0, "> 0")}
+    for key, (low, wanted) in bounds.items():
+        value = cost.get_params(deep=False).get(key, 1.5)
+        number = isinstance(value, (int, float)) or hasattr(value, "__float__")
+        if not number or not (value >= 0 if low is None else value > low):
+            if type(cost).__module__ == __name__:
+                raise ValueError(f"{key} of {name} must be {wanted}, got {value!r}.")
+    if isinstance(cost, QuadraticForm):
+        matrix = torch.as_tensor(cost.matrix, dtype=torch.float64)
+        if matrix.shape != (n_features, n_features):
+            raise ValueError(
+                f"matrix of QuadraticForm must have shape ({n_features}, {n_features}) "
+                f"for data of {n_features} features, got {tuple(matrix.shape)}."
+            )
+        symmetric = torch.allclose(matrix, matrix.mT)
+        if not symmetric or not (torch.linalg.eigvalsh(matrix) > 0).all():
+            raise ValueError("matrix of QuadraticForm must be symmetric positive definite.")

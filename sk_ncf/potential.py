@@ -1,0 +1,200 @@
+r"""The potential u(x, t) and its gradient, in one pass.
+
+Tensors carry a leading class axis: ``[K, n, d]``. K potentials (K = 1 without classes)
+are evaluated at once as batched matrix products.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+__all__ = ["ModulePotential", "Potential"]
+
+
+class Potential(nn.Module):
+    r"""Residual perceptron :math:`u(x, t)` with the input fed to every layer.
+
+    .. math:: z_1 = \sigma(B_1 s), \quad z_{l+1} = z_l + \sigma(A_l z_l + B_{l+1} s),
+              \quad u = \langle w, z_L \rangle, \quad s = (x, t, 1),
+
+    with :math:`\sigma(a) = \log(1 + e^{\beta a}) / \beta`. The output weights start near
+    zero, so that :math:`\nabla u` does: the flow starts at the identity.
+
+    Parameters
+    ----------
+    n_features : int
+        d, the dimension of x.
+    hidden_layer_sizes : tuple of int, default=(64, 64, 64)
+        Widths of the layers, all equal (the layers are residual).
+    n_classes : int, default=1
+        K, the number of potentials.
+    sharpness : float, default=None
+        beta; None takes 4 + 12 / d.
+    generator : torch.Generator, default=None
+        Source of the initial weights; None draws from a generator seeded with 0.
+    """
+
+    def __init__(
+        self,
+        n_features,
+        hidden_layer_sizes=(64, 64, 64),
+        n_classes=1,
+        sharpness=None,
+        generator=None,
+    ):
+        super().__init__()
+        width, depth = hidden_layer_sizes[0], len(hidden_layer_sizes)
+        generator = generator or torch.Generator().manual_seed(0)
+        self.sharpness = 4 + 12 / n_features if sharpness is None else sharpness
+
+        def normal(*shape):
+            return torch.randn(n_classes, *shape, generator=generator)
+
+        fan_in = torch.ones(n_features + 2, 1) / math.sqrt(n_features)
+        fan_in[-2:] = 0.5  # t and the constant
+        self.input_weight = nn.Parameter(normal(n_features + 2, depth * width) * fan_in)
+        self.hidden_weight = nn.Parameter(
+            normal(depth - 1, width, width) / math.sqrt(width)
+        )
+        self.output_weight = nn.Parameter(0.01 * normal(width) / math.sqrt(width))
+
+    @torch.no_grad()
+    def reset(self):
+        """Set u = 0 everywhere."""
+        self.output_weight.zero_()
+
+    def value_and_gradient(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        r"""u(x, t), shape [K, n], and :math:`p = \nabla u(x, t)`, shape [K, n, d].
+
+        Parameters
+        ----------
+        x : Tensor of shape [K, n, d]
+        t : Tensor, broadcast to shape [K, n]
+        """
+        d = x.shape[-1]
+        s = x.new_ones(*x.shape[:-1], d + 2)
+        s[..., :d], s[..., d] = x, t
+        weights = (self.input_weight, self.hidden_weight, self.output_weight)
+        return _ValueAndGradient.apply(s, *weights, self.sharpness)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """u(x, t), shape [K, n]."""
+        return self.value_and_gradient(x, t)[0]
+
+
+class ModulePotential(nn.Module):
+    """A user's own network ``module(x, t)``, its gradient taken by autograd.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Maps x of shape (n, d) and t of shape (n,) to u of shape (n,) or (n, 1), twice
+        differentiable in x (no ReLU), each row on its own (no batch normalisation).
+    """
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+        # u = scale * module: near zero at first, like the weights of `Potential`.
+        self.scale = nn.Parameter(torch.tensor(0.01))
+
+    @torch.no_grad()
+    def reset(self):
+        """Set u = 0 everywhere."""
+        self.scale.zero_()
+
+    def value_and_gradient(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """u(x, t), shape [1, n], and its gradient, shape [1, n, d]."""
+        create_graph = torch.is_grad_enabled()
+        with torch.enable_grad():
+            x = x if x.requires_grad else x.detach().requires_grad_()
+            u = self.module(x[0], t.expand(x.shape[:-1])[0]).reshape(1, -1)
+            u = self.scale * u
+            (p,) = torch.autograd.grad(u.sum(), x, create_graph=create_graph)
+        return (u, p) if create_graph else (u.detach(), p)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """u(x, t), shape [1, n]."""
+        return self.value_and_gradient(x, t)[0]
+
+
+class _ValueAndGradient(torch.autograd.Function):
+    r"""(u, p) of :class:`Potential`, with a backward pass written by hand.
+
+    Forward: the values :math:`z_l`, then the reverse sweep
+    :math:`h_l = g_l \sigma'(a_l)`, :math:`g_{l-1} = g_l + A_l^\top h_l`,
+    :math:`p = \sum_l B_l^\top h_l`, from :math:`g_L = w`.
+
+    Backward, for :math:`S = \langle c_u, u \rangle + \langle c_p, p \rangle`: since
+    :math:`\langle c_p, p \rangle` is the derivative of u in direction :math:`c_p`, S is
+    one tangent sweep (:math:`\dot z`) away from u. The adjoint of :math:`\dot a_l` is
+    the :math:`h_l` that the forward pass already has; that of :math:`a_l` is
+    :math:`\alpha_l = \lambda_l \sigma'_l + g_l \sigma''_l \dot a_l`. No derivative is
+    taken twice.
+    """
+
+    @staticmethod
+    def forward(ctx, s, b, a, w, beta):
+        (k, n, _), width, depth = s.shape, w.shape[-1], a.shape[1] + 1
+        pre = torch.bmm(s, b)  # all B_l s, [K, n, L W]
+        slope, h = torch.empty_like(pre), torch.empty_like(pre)
+        z = pre.new_empty(depth, k, n, width)
+        for layer in range(depth):
+            cols = slice(layer * width, (layer + 1) * width)
+            act = pre[..., cols]
+            if layer:
+                act = torch.baddbmm(act, z[layer - 1], a[:, layer - 1])
+            act = (act * beta).clamp_(min=-30)  # below: denormals, 10 times slower
+            torch.sigmoid(act, out=slope[..., cols])
+            if layer:
+                torch.add(z[layer - 1], softplus(act), alpha=1 / beta, out=z[layer])
+            else:
+                torch.mul(softplus(act), 1 / beta, out=z[0])
+        u = torch.bmm(z[-1], w.unsqueeze(-1)).squeeze(-1)
+        g = w.unsqueeze(-2)
+        for layer in reversed(range(depth)):
+            cols = slice(layer * width, (layer + 1) * width)
+            torch.mul(g, slope[..., cols], out=h[..., cols])
+            if layer:
+                g = torch.baddbmm(g, h[..., cols], a[:, layer - 1].mT)
+        p = torch.bmm(h, b[:, :-2].mT)
+        ctx.save_for_backward(s, b, a, w, z, slope, h)
+        ctx.beta = beta
+        return u, p
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, cu, cp):
+        s, b, a, w, z, slope, h = ctx.saved_tensors
+        depth, width, d = a.shape[1] + 1, w.shape[-1], s.shape[-1] - 2
+        dot = torch.bmm(cp, b[:, :d])  # tangents of all a_l along c_p
+        dz = torch.empty_like(z)
+        for layer in range(depth):
+            cols = slice(layer * width, (layer + 1) * width)
+            if layer:
+                dot[..., cols] += torch.bmm(dz[layer - 1], a[:, layer - 1])
+                torch.addcmul(
+                    dz[layer - 1], slope[..., cols], dot[..., cols], out=dz[layer]
+                )
+            else:
+                torch.mul(slope[..., cols], dot[..., cols], out=dz[0])
+        # g_l sigma''(a_l) da_l, with sigma'' = beta sigma' (1 - sigma')
+        alpha = torch.mul(h, dot).mul_(ctx.beta)
+        alpha.addcmul_(alpha, slope, value=-1)
+        lam = cu.unsqueeze(-1) * w.unsqueeze(-2)
+        grad_a = torch.empty_like(a)
+        for layer in reversed(range(depth)):
+            cols = slice(layer * width, (layer + 1) * width)
+            alpha[..., cols].addcmul_(lam, slope[..., cols])
+            if layer:
+                lam = torch.baddbmm(lam, alpha[..., cols], a[:, layer - 1].mT)
+                grad = torch.bmm(z[layer - 1].mT, alpha[..., cols])
+                grad.baddbmm_(dz[layer - 1].mT, h[..., cols])
+                grad_a[:, layer - 1] = grad
+        grad_s = torch.bmm(alpha, b.mT) if ctx.needs_input_grad[0] else None
+        grad_b = torch.bmm(s.mT, alpha)
+        grad_b[:, :d].baddbmm_(cp.mT, h)
+        grad_w = (cu.unsqueeze(-2) @ z[-1]).squeeze(-2) + dz[-1].sum(-2)
+        return grad_s, grad_b, grad_a, grad_w, None

@@ -1,0 +1,207 @@
+r"""Exact changes of variables: training starts at the Gaussian (or mean-shift) map.
+
+For a squared Euclidean cost with Gaussian map A between the sample covariances and
+:math:`P = A^{1/2}`, the rows :math:`x' = P (x - m_x)` and :math:`y' = P^{-1} (y - m_y)`
+have equal covariance, and because :math:`\langle x', y' \rangle = \langle x - m_x, y -
+m_y \rangle` the transport problem between them is the same problem. For any other cost
+both sides are centred and share one scale, and the cost moves along
+(:class:`~sk_ncf.costs.AffineCost`). In the new variables u = 0 is the start.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from sk_ncf.costs import AffineCost, Cost, QuadraticForm, SquaredEuclidean
+
+__all__ = ["Preconditioner", "gaussian_map", "weighted_moments"]
+
+
+@dataclass(frozen=True)
+class AffineMap:
+    """x -> (x - mean) @ matrix, and back."""
+
+    mean: np.ndarray  # (d,)
+    matrix: np.ndarray  # (d, d)
+    inverse_matrix: np.ndarray  # (d, d)
+
+    def forward(self, X):
+        """Rows in the new variables, shape (n, d), float64."""
+        return (np.asarray(X, dtype=np.float64) - self.mean) @ self.matrix
+
+    def inverse(self, X):
+        """Rows back in the original variables, shape (n, d), float64."""
+        return np.asarray(X, dtype=np.float64) @ self.inverse_matrix + self.mean
+
+
+@dataclass(frozen=True)
+class Preconditioner:
+    r"""The change of variables of one pair of samples (one class).
+
+    Attributes
+    ----------
+    source, target : AffineMap
+        Original variables to those of the network, each side.
+    cost : Cost
+        The cost between rows in the new variables.
+    unit : float
+        lambda: c(x, y) = lambda c'(x', y') + (a function of x) + (a function of y).
+    original_cost : Cost
+        The cost between rows in the original variables.
+    """
+
+    source: AffineMap
+    target: AffineMap
+    cost: Cost
+    unit: float
+    original_cost: Cost
+
+    @classmethod
+    def fit(cls, X, X_target, cost, sample_weight, target_weight):
+        """From rows (n, d) and (m, d) with weights (n,) and (m,)."""
+        mean_x, cov_x = weighted_moments(X, sample_weight)
+        mean_y, cov_y = weighted_moments(X_target, target_weight)
+        if isinstance(cost, SquaredEuclidean | QuadraticForm):
+            n_x, n_y = effective_size(sample_weight), effective_size(target_weight)
+            cov_x, cov_y = shrink_covariances(cov_x, cov_y, n_x, n_y)
+            return cls._covariance(cost, mean_x, mean_y, cov_x, cov_y)
+        return cls._isotropic(cost, mean_x, mean_y, cov_x, cov_y)
+
+    @classmethod
+    def _covariance(cls, cost, mean_x, mean_y, cov_x, cov_y):
+        d = len(mean_x)
+        root = np.eye(d)  # A^1/2 of the quadratic form v'Av/2 = |A^1/2 v|^2 / 2
+        if isinstance(cost, QuadraticForm):
+            root = _matrix_power(np.asarray(cost.matrix, dtype=np.float64), 0.5)
+        cov_x, cov_y = root @ cov_x @ root, root @ cov_y @ root
+        p = _matrix_power(gaussian_map(cov_x, cov_y), 0.5)
+        inv_root, inv_p = np.linalg.inv(root), np.linalg.inv(p)
+        spread = np.trace(p @ cov_x @ p) + np.trace(inv_p @ cov_y @ inv_p)
+        scale = np.sqrt(spread / (2 * d)) or 1.0
+        source = AffineMap(mean_x, root @ p / scale, scale * inv_p @ inv_root)
+        target = AffineMap(mean_y, root @ inv_p / scale, scale * p @ inv_root)
+        return cls(source, target, SquaredEuclidean(), scale**2, cost)
+
+    @classmethod
+    def _isotropic(cls, cost, mean_x, mean_y, cov_x, cov_y):
+        d = len(mean_x)
+        shift = torch.from_numpy(mean_y - mean_x)
+        scale = np.sqrt((np.trace(cov_x) + np.trace(cov_y)) / (2 * d))
+        # Without spread (single points) the shift itself is the only length there is.
+        scale = float(scale or np.abs(shift.numpy()).max() or 1.0)
+        unit = _cost_unit(cost, shift, scale)
+        eye = np.eye(d)
+        source, target = (
+            AffineMap(mean, eye / scale, eye * scale) for mean in (mean_x, mean_y)
+        )
+        return cls(source, target, AffineCost(cost, shift, scale, unit), unit, cost)
+
+    def source_potential(self, X, u):
+        r"""u(x, 0) in the original variables from its value in the new ones.
+
+        With :math:`c(x, y) = \lambda c'(x', y') + \alpha(x) + \beta(y)`, the inequality
+        u(y, 1) <= u(x, 0) + c(x, y) is kept by
+        :math:`u(x, 0) = \lambda u' - \alpha(x)`, :math:`u(y, 1) = \lambda u' + \beta(y)`.
+        """
+        return self.unit * u - self.offsets(X, self.source, -1.0)
+
+    def target_potential(self, X, u):
+        """u(y, 1) in the original variables (see :meth:`source_potential`)."""
+        return self.unit * u + self.offsets(X, self.target, 1.0)
+
+    def offsets(self, X, side, sign):
+        r""":math:`\alpha(x)` (sign -1, source) or :math:`\beta(y)` (sign 1, target)."""
+        centred = torch.from_numpy(np.asarray(X, dtype=np.float64) - side.mean)
+        shift = torch.from_numpy(self.target.mean - self.source.mean)
+        linear = centred @ self.original_cost.momentum(shift)
+        value = self.original_cost.lagrangian(shift) if sign > 0 else 0.0
+        quadratic = 0.0
+        if isinstance(self.cost, SquaredEuclidean):
+            moved = torch.from_numpy(side.forward(X))
+            quadratic = self.original_cost.lagrangian(centred)
+            quadratic = quadratic - self.unit * self.cost.lagrangian(moved)
+        return (quadratic + sign * linear + value).numpy()
+
+
+def weighted_moments(X, weight, chunk=65536):
+    """Mean (d,) and covariance (d, d) of weighted rows, in float64, by chunks."""
+    weight = weight / weight.sum()
+    mean = sum(weight[s] @ X[s].astype(np.float64) for s in _chunks(X, chunk))
+    cov = np.zeros((X.shape[1], X.shape[1]))
+    for s in _chunks(X, chunk):
+        centred = X[s] - mean
+        cov += centred.T @ (weight[s, None] * centred)
+    return mean, cov
+
+
+def _chunks(X, size):
+    return [slice(i, i + size) for i in range(0, len(X), size)]
+
+
+def gaussian_map(cov_x, cov_y):
+    r"""The optimal map between centred Gaussians, a symmetric matrix (d, d).
+
+    .. math:: A = C_x^{-1/2} (C_x^{1/2} C_y C_x^{1/2})^{1/2} C_x^{-1/2}
+
+    (Olkin and Pukelsheim, "The distance between two random vectors with given
+    dispersion matrices", 1982).
+    """
+    root, inv_root = _matrix_power(cov_x, 0.5), _matrix_power(cov_x, -0.5)
+    return inv_root @ _matrix_power(root @ cov_y @ root, 0.5) @ inv_root
+
+
+def effective_size(weight):
+    """Kish's number of equally weighted rows worth these weights."""
+    return weight.sum() ** 2 / (weight**2).sum()
+
+
+def shrink_covariances(cov_x, cov_y, n_x, n_y):
+    r"""Both covariances, made invertible in a common way.
+
+    In units of the pooled standard deviations (so that no feature's unit counts) each
+    is shrunk towards its mean variance by the oracle approximating shrinkage of Chen,
+    Wiesel, Eldar and Hero (2010): negligible for n >> d, decisive for n < d. Features
+    constant on both sides, and all features where one side is a single point, get equal
+    variances: the identity.
+    """
+    d = len(cov_x)
+    if not (np.trace(cov_x) > 0 and np.trace(cov_y) > 0):
+        eye = np.eye(d) * (max(np.trace(cov_x), np.trace(cov_y)) / d or 1.0)
+        return eye, eye
+    std = np.sqrt((np.diag(cov_x) + np.diag(cov_y)) / 2)
+    constant = std <= 1e-12 * std.max()
+    unit = np.where(constant, 1.0, std)
+    outer = np.outer(unit, unit)
+    cov_x, cov_y = cov_x / outer, cov_y / outer
+    shrunk = []
+    for cov, n in ((cov_x, n_x), (cov_y, n_y)):
+        intensity, mean = _oas_intensity(cov, n), np.trace(cov) / d
+        cov = (1 - intensity) * cov + intensity * mean * np.eye(d)
+        cov[constant], cov[:, constant] = 0.0, 0.0
+        cov[constant, constant] = 1.0
+        shrunk.append(cov * outer)
+    return shrunk
+
+
+def _oas_intensity(cov, n):
+    d, trace, square = len(cov), np.trace(cov), (cov**2).sum()
+    excess = (n + 1 - 2 / d) * (square - trace**2 / d)
+    if excess <= 0:
+        return 1.0
+    return np.clip(((1 - 2 / d) * square + trace**2) / excess, 1e-12, 1.0)
+
+
+def _cost_unit(cost, shift, scale):
+    r"""lambda such that :math:`\nabla \tilde L` has the size of its argument there."""
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(512, len(shift), generator=generator, dtype=torch.float64)
+    p = cost.momentum(scale * z + shift) - cost.momentum(shift)
+    unit = scale * p.square().mean().sqrt().item()
+    return unit if np.isfinite(unit) and unit > 0 else 1.0
+
+
+def _matrix_power(matrix, exponent):
+    """Power of a symmetric positive semi-definite matrix."""
+    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+    return (vectors * np.maximum(values, np.finfo(float).tiny) ** exponent) @ vectors.T

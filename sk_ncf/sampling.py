@@ -1,0 +1,119 @@
+"""Rows, their weights and classes; the held-out split; paired minibatches."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset
+
+from sk_ncf.preconditioner import gaussian_map, weighted_moments
+
+__all__ = ["PairSampler", "Sample", "matched_to", "split_rows", "unique_rows"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Distinct rows with positive weights that sum to one.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n, d)
+    weight : ndarray of shape (n,)
+    """
+
+    X: np.ndarray
+    weight: np.ndarray
+
+    def __len__(self):
+        return len(self.X)
+
+    def take(self, index):
+        """The rows of `index`, their weights made to sum to one again."""
+        weight = self.weight[index]
+        return Sample(self.X[index], weight / weight.sum())
+
+
+def unique_rows(X, weight=None):
+    """Distinct rows in lexicographic order, the weights of equal rows added up.
+
+    A row of weight 2 and the same row given twice are then the same sample, whatever
+    the order of rows; and no copy of a training row is ever held out.
+    """
+    weight = np.ones(len(X)) if weight is None else np.asarray(weight, dtype=float)
+    keep = weight > 0
+    if not keep.all():
+        X, weight = X[keep], weight[keep]
+    rows, inverse = np.unique(X, axis=0, return_inverse=True)
+    summed = np.bincount(inverse.reshape(-1), weights=weight, minlength=len(rows))
+    return Sample(rows, summed / summed.sum())
+
+
+def split_rows(sample, fraction, at_most, rng):
+    """Two samples: the kept rows, and `fraction` (at most `at_most`) of them apart."""
+    n_apart = min(at_most, int(np.ceil(fraction * len(sample))), len(sample) - 2)
+    if n_apart < 1:
+        return sample, None
+    order = rng.permutation(len(sample))
+    return sample.take(np.sort(order[n_apart:])), sample.take(np.sort(order[:n_apart]))
+
+
+def matched_to(rows, weight, mean, cov):
+    """Rows moved to the given mean and covariance by the optimal linear map.
+
+    The held-out risk of a small sample is mostly noise of its first two moments, which
+    the full sample knows better.
+    """
+    own_mean, own_cov = weighted_moments(rows, weight)
+    if len(rows) <= 2 * rows.shape[1]:
+        return rows - own_mean + mean
+    ridge = 1e-9 * (np.trace(cov) / len(cov) or 1.0) * np.eye(len(cov))
+    return (rows - own_mean) @ gaussian_map(own_cov + ridge, cov + ridge) + mean
+
+
+class PairSampler(IterableDataset):
+    """Minibatches of rows of both sides, already in the network's variables.
+
+    Iterating draws the minibatches of one epoch at once, by inverse transform sampling
+    from the weights: the cost of a step does not depend on the number of rows.
+
+    Parameters
+    ----------
+    source, target : Sample
+    preconditioner : Preconditioner
+    batch_size : int
+        Rows of each side in a minibatch.
+    n_batches : int
+        Minibatches per epoch.
+    seed : int
+    dtype : torch.dtype
+    device : torch.device
+    """
+
+    def __init__(
+        self, source, target, preconditioner, batch_size, n_batches, seed, dtype, device
+    ):
+        self.source, self.target = source, target
+        self.preconditioner = preconditioner
+        self.batch_size, self.n_batches = batch_size, n_batches
+        self.rng = np.random.RandomState(seed)
+        self.dtype, self.device = dtype, device
+        self._cumulative = [np.cumsum(s.weight) for s in (source, target)]
+
+    def __len__(self):
+        return self.n_batches
+
+    def _draw(self, sample, cumulative, side):
+        n = self.n_batches * self.batch_size
+        index = np.searchsorted(cumulative, self.rng.uniform(size=n), side="right")
+        rows = side.forward(sample.X[np.minimum(index, len(sample) - 1)])
+        shape = (self.n_batches, 1, self.batch_size, rows.shape[1])
+        return torch.from_numpy(rows.reshape(shape)).to(self.device, self.dtype)
+
+    def __iter__(self):
+        frame = self.preconditioner
+        xs = self._draw(self.source, self._cumulative[0], frame.source)
+        ys = self._draw(self.target, self._cumulative[1], frame.target)
+        times = self.rng.uniform(size=(self.n_batches, 1, self.batch_size))
+        ts = torch.from_numpy(times).to(self.device, self.dtype)
+        for x, y, t in zip(xs, ys, ts, strict=True):
+            yield {"x": x, "y": y, "t": t}, y.new_zeros(())
