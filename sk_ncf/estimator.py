@@ -1,38 +1,28 @@
 """NCFTransport: an optimal transport map as a scikit-learn transformer."""
 
 import copy
+import functools
 import warnings
-from contextlib import contextmanager
 from numbers import Integral, Real
 
 import numpy as np
 import torch
-from scipy.special import ndtri
-from scipy.stats import qmc
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from skorch import NeuralNet
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from sk_ncf.costs import Cost, check_cost, make_cost
-from sk_ncf.flow import CharacteristicFlow
+from sk_ncf.costs import COSTS, Cost, make_cost
+from sk_ncf.domains import both_sides, checked_rows, checked_target, source_rows
 from sk_ncf.losses import KERNELS
-from sk_ncf.preconditioner import Preconditioner
-from sk_ncf.sampling import PairSampler, matched_to, split_rows, unique_rows
-from sk_ncf.training import (
-    HeldOutRisk,
-    Objective,
-    PlateauCosine,
-    ProgressBar,
-    WeightAverage,
-    build_net,
-    train,
-)
+from sk_ncf.session import FitSession, resolve_device
+from sk_ncf.transport_map import TransportMap, discrete_dual_value
 
 try:  # scikit-learn >= 1.9, experimental
     from sklearn.callback import CallbackSupportMixin, with_callbacks
-except ImportError:  # pragma: no cover
+except ImportError:
 
     class CallbackSupportMixin:
         """Older scikit-learn: no callbacks through meta-estimators."""
@@ -42,3 +32,626 @@ except ImportError:  # pragma: no cover
         return method
 
 
+__all__ = ["NCFTransport"]
+
+
+def _all_or_nothing(method):
+    """A fit that raises leaves the estimator as it was."""
+
+    @functools.wraps(method)
+    def wrapper(self, *args, **kwargs):
+        before = self.__dict__.copy()
+        try:
+            return method(self, *args, **kwargs)
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    return wrapper
+
+
+class NCFTransport(
+    CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
+):
+    r"""Optimal transport map between two samples, by neural characteristic flows.
+
+    Finds the map T that carries the rows of `X` to the distribution of the rows of
+    `X_target` (or to a normal or uniform distribution) at the least total cost
+    :math:`E\, c(x, T(x))`. One network :math:`u(x, t)` solves the Hamilton-Jacobi
+    equation :math:`u_t + H(\nabla u) = 0` by its characteristics [1]_, and gives
+
+    .. math:: T(x) = x + \nabla H(\nabla u(x, 0)), \qquad
+              T^{-1}(y) = y - \nabla H(\nabla u(y, 1)).
+
+    Training starts at the optimal map between Gaussians of the samples' means and
+    covariances (for costs other than quadratic: at the mean shift) and keeps what
+    measures best on rows it does not train on, so the result is not worse than that.
+
+    Parameters
+    ----------
+    cost : str or Cost, default="sqeuclidean"
+        The cost c(x, y) = L(y - x): "sqeuclidean", "lp", "norm_power", "elastic",
+        "pseudo_huber", "quadratic_form", or an object of :mod:`sk_ncf.costs`, whose
+        parameters a grid search then reaches as ``cost__p``.
+    cost_params : dict, default=None
+        Parameters of a cost given by name, such as ``{"p": 1.2}``.
+    objective : {"dual", "mmd"}, default="dual"
+        "dual": semi-dual objective, Hamilton-Jacobi and momentum residuals and
+        Hopf-Lax penalty. "mmd": the loss of [1]_, implicit residual and kernel
+        discrepancy.
+    output_distribution : {"normal", "uniform"} or callable, default="normal"
+        What stands for the side that is not given to :meth:`fit`: the standard normal
+        distribution, the uniform one on the unit cube, or any distribution as
+        ``f(size=(n, n_features), random_state=rng)``.
+    default_domain : {"source", "target"}, default="source"
+        Domain of rows that come without `sample_domain`. With "target", rows met after
+        the fit are returned unchanged by :meth:`transform`, as domain adaptation wants.
+        When `X_target` is given, the rows of `X` in :meth:`fit` are source rows.
+    hidden_layer_sizes : tuple of int, default="auto"
+        Widths of the layers, all equal; "auto": 4 layers of 64 (128 above 16 features).
+    batch_size : int, default="auto"
+        Rows of each side in a minibatch; "auto": 128.
+    learning_rate_init : float, default="auto"
+        Learning rate of the plateau; "auto": 0.006 sqrt(64 / width).
+    max_iter : int, default="auto"
+        Most gradient steps of a fit; "auto": 1,000 to 10,000, more for larger samples.
+    early_stopping : bool, default=True
+        Hold rows out to choose the weights, and end early when their risk has settled.
+        If False, the whole budget is spent and the training rows choose.
+    validation_fraction : float, default=0.1
+        Share of the rows of either side held out, at most 2,048 rows.
+    n_iter_no_change : int, default=2000
+        Steps without a better held-out risk after which the learning rate decays, or
+        the fit ends if nothing has beaten the start.
+    tol : float, default=0.0
+        Least improvement of the held-out risk that counts, in the network's units.
+    hj_weight : float, default=1.0
+        Weight of the Hamilton-Jacobi residual.
+    momentum_weight : float, default=0.3
+        Weight of the change of momentum along characteristics ("dual" only).
+    dual_weight : float, default=1.0
+        Weight of the semi-dual objective ("dual" only).
+    hopf_lax_weight : float, default=10.0
+        Weight of the violation of the Hopf-Lax formula ("dual" only).
+    mmd_weight : float, default="auto"
+        Weight of the discrepancy between mapped rows and the other side, both ways;
+        "auto": 0 for "dual", 10 for "mmd".
+    kernel : {"energy", "gaussian", "laplace"}, default="energy"
+        Kernel of that discrepancy; the last two are sums over four scales.
+    net : skorch.NeuralNet, default=None
+        A net to train with, such as :class:`~sk_ncf.training.NCFNet` with another
+        optimiser or module; a grid search reaches ``net__optimizer__weight_decay``.
+    callbacks : list of skorch callbacks, default=None
+        Added to the package's own.
+    device : str, default="auto"
+        Torch device of the training and of the map; "auto": "cuda" if there is one.
+    warm_start : bool, default=False
+        Start from the weights of the last fit; its map stays a candidate.
+    verbose : int, default=0
+        1 shows a progress bar on fits of more than two seconds.
+    random_state : int, RandomState instance or None, default=None
+        Seed of initial weights, minibatches and held-out rows. The global generators
+        are not used.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of features, d.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X has string names.
+    cost_ : Cost
+        The cost.
+    flow_ : CharacteristicFlow
+        Potential and maps in the network's variables, on the CPU.
+    preconditioner_ : Preconditioner
+        Change of variables between the data and the network.
+    net_ : skorch.NeuralNet
+        The net that hosted the training.
+    history_ : skorch.history.History
+        Its record: loss, held-out risk and criterion of every epoch.
+    n_iter_ : int
+        Gradient steps taken.
+    best_iter_ : int
+        Step of the weights that were kept; 0 is the start.
+    stop_reason_ : str
+        Why training ended: "converged", "max_iter", "start" (nothing beat the start),
+        "diverged", "interrupted", "stream" (:meth:`partial_fit`) or "too_few_rows".
+
+    See Also
+    --------
+    sklearn.preprocessing.QuantileTransformer : One-dimensional maps, feature by feature.
+    sklearn.preprocessing.PowerTransformer : Parametric maps to normality.
+
+    Notes
+    -----
+    The map is a gradient: where the true optimal map jumps (modes torn apart), the
+    learnt one bridges the gap steeply. Far from the training rows it is extrapolation.
+
+    References
+    ----------
+    .. [1] Y. Park, S. Liu, M. Zhou, S. Osher, "Neural Hamilton-Jacobi Characteristic
+       Flows for Optimal Transport", ICLR 2026. https://arxiv.org/abs/2510.01153
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_ncf import NCFTransport
+    >>> rng = np.random.RandomState(0)
+    >>> X, Y = rng.randn(500, 2), rng.randn(600, 2) @ [[2, 1], [0, 1]] + 5
+    >>> transport = NCFTransport(max_iter=400, random_state=0).fit(X, X_target=Y)
+    >>> np.abs(transport.transform(X).mean(axis=0) - Y.mean(axis=0)).max() < 0.1
+    np.True_
+    >>> mapped = transport.transform(X)
+    >>> np.abs(transport.inverse_transform(mapped) - X).max() < 0.1
+    np.True_
+    """
+
+    _parameter_constraints: dict = {
+        "cost": [StrOptions(set(COSTS)), Cost],
+        "cost_params": [dict, None],
+        "objective": [StrOptions({"dual", "mmd"})],
+        "output_distribution": [StrOptions({"normal", "uniform"}), callable],
+        "default_domain": [StrOptions({"source", "target"})],
+        "hidden_layer_sizes": [StrOptions({"auto"}), tuple, list],
+        "batch_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 2, None, closed="left"),
+        ],
+        "learning_rate_init": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
+        "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "hj_weight": [Interval(Real, 0, None, closed="left")],
+        "momentum_weight": [Interval(Real, 0, None, closed="left")],
+        "dual_weight": [Interval(Real, 0, None, closed="left")],
+        "hopf_lax_weight": [Interval(Real, 0, None, closed="left")],
+        "mmd_weight": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        "kernel": [StrOptions(set(KERNELS))],
+        "net": [NeuralNet, None],
+        "callbacks": [list, tuple, None],
+        "device": [str, torch.device],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+    }
+
+    # Routed without any set_*_request call. score does not ask for X_target: the rows
+    # a fit was given are not held out.
+    __metadata_request__fit = {
+        "X_target": True,
+        "sample_domain": True,
+        "sample_weight": True,
+        "target_weight": True,
+    }
+    __metadata_request__partial_fit = __metadata_request__fit
+    __metadata_request__transform = {"sample_domain": True}
+    __metadata_request__inverse_transform = {"sample_domain": True}
+    __metadata_request__score = {"sample_domain": True, "X_target": False}
+
+    def __init__(
+        self,
+        *,
+        cost="sqeuclidean",
+        cost_params=None,
+        objective="dual",
+        output_distribution="normal",
+        default_domain="source",
+        hidden_layer_sizes="auto",
+        batch_size="auto",
+        learning_rate_init="auto",
+        max_iter="auto",
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=2000,
+        tol=0.0,
+        hj_weight=1.0,
+        momentum_weight=0.3,
+        dual_weight=1.0,
+        hopf_lax_weight=10.0,
+        mmd_weight="auto",
+        kernel="energy",
+        net=None,
+        callbacks=None,
+        device="auto",
+        warm_start=False,
+        verbose=0,
+        random_state=None,
+    ):
+        self.cost = cost
+        self.cost_params = cost_params
+        self.objective = objective
+        self.output_distribution = output_distribution
+        self.default_domain = default_domain
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.hj_weight = hj_weight
+        self.momentum_weight = momentum_weight
+        self.dual_weight = dual_weight
+        self.hopf_lax_weight = hopf_lax_weight
+        self.mmd_weight = mmd_weight
+        self.kernel = kernel
+        self.net = net
+        self.callbacks = callbacks
+        self.device = device
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.random_state = random_state
+
+    @_all_or_nothing
+    @with_callbacks
+    def fit(
+        self,
+        X,
+        y=None,
+        *,
+        X_target=None,
+        sample_domain=None,
+        sample_weight=None,
+        target_weight=None,
+    ):
+        """Fit the map from the source rows to the target rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Source rows; or rows of both sides, told apart by `sample_domain`.
+        y : Ignored
+            Present for API consistency.
+        X_target : array-like of shape (n_target_samples, n_features), default=None
+            Target rows. Without any, X is carried to `output_distribution`.
+        sample_domain : int or array-like of shape (n_samples,), default=None
+            Rows of X with values >= 0 are source, < 0 target.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows of X, >= 0. A row of weight 2 counts as two rows.
+        target_weight : array-like of shape (n_target_samples,), default=None
+            Weights of the rows of X_target, >= 0.
+
+        Returns
+        -------
+        self : NCFTransport
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data are not valid; the message names which. The
+            estimator is then as it was before.
+        """
+        self._validate_params()
+        source, target = both_sides(
+            self,
+            X,
+            y,
+            X_target,
+            sample_domain,
+            sample_weight,
+            target_weight,
+            reset=True,
+        )
+        previous = self.flow_ if self.warm_start and hasattr(self, "flow_") else None
+        self.cost_ = make_cost(clone(self.cost, safe=False), self.cost_params)
+        session = FitSession(self, source, target)
+        return self._keep(session, session.run(previous))
+
+    @_all_or_nothing
+    def partial_fit(
+        self,
+        X,
+        y=None,
+        *,
+        X_target=None,
+        sample_domain=None,
+        sample_weight=None,
+        target_weight=None,
+    ):
+        """Train for one pass over these rows, from where the last call left off.
+
+        The change of variables is that of the first call. Some rows of every call are
+        held out, and the weights that score best on those of all calls are used.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Source rows; or rows of both sides, told apart by `sample_domain`.
+        y : Ignored
+            Present for API consistency.
+        X_target : array-like of shape (n_target_samples, n_features), default=None
+            Target rows. Without any, X is carried to `output_distribution`.
+        sample_domain : int or array-like of shape (n_samples,), default=None
+            Rows of X with values >= 0 are source, < 0 target.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows of X, >= 0.
+        target_weight : array-like of shape (n_target_samples,), default=None
+            Weights of the rows of X_target, >= 0.
+
+        Returns
+        -------
+        self : NCFTransport
+        """
+        self._validate_params()
+        first = not hasattr(self, "flow_")
+        source, target = both_sides(
+            self,
+            X,
+            y,
+            X_target,
+            sample_domain,
+            sample_weight,
+            target_weight,
+            reset=first,
+        )
+        if first:
+            self.cost_ = make_cost(clone(self.cost, safe=False), self.cost_params)
+            session = FitSession(self, source, target, stream=True)
+        else:
+            session = copy.copy(self._session)
+            session.feed(self, source, target)
+        return self._keep(session, session.run())
+
+    def _keep(self, session, result):
+        """Fitted attributes of a finished session."""
+        self.flow_, self.net_ = result.flow, result.net
+        self.preconditioner_ = session.preconditioner
+        self.history_ = [] if result.net is None else result.net.history
+        self.n_iter_, self.best_iter_ = result.n_iter, result.best_iter
+        self.stop_reason_ = result.stop_reason
+        self._score_rows = session.score_rows
+        self._session = session.suspended()
+        if result.message:
+            warnings.warn(result.message, ConvergenceWarning, stacklevel=4)
+        return self
+
+    def fit_transform(
+        self,
+        X,
+        y=None,
+        *,
+        X_target=None,
+        sample_domain=None,
+        sample_weight=None,
+        target_weight=None,
+    ):
+        """Fit, then map the source rows of X.
+
+        With `default_domain="target"` and `X_target`, the rows of X are the source and
+        are mapped here, while later rows without `sample_domain` pass through
+        :meth:`transform`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Source rows; or rows of both sides, told apart by `sample_domain`.
+        y : Ignored
+            Present for API consistency.
+        X_target : array-like of shape (n_target_samples, n_features), default=None
+            Target rows.
+        sample_domain : int or array-like of shape (n_samples,), default=None
+            Rows of X with values >= 0 are source, < 0 target.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows of X.
+        target_weight : array-like of shape (n_target_samples,), default=None
+            Weights of the rows of X_target.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_features)
+        """
+        self.fit(
+            X,
+            y,
+            X_target=X_target,
+            sample_domain=sample_domain,
+            sample_weight=sample_weight,
+            target_weight=target_weight,
+        )
+        if sample_domain is None and X_target is not None:
+            sample_domain = 1
+        return self.transform(X, sample_domain=sample_domain)
+
+    def transform(self, X, *, sample_domain=None):
+        r"""Map source rows, :math:`T(x) = x + \nabla H(\nabla u(x, 0))`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        sample_domain : int or array-like of shape (n_samples,), default=None
+            Rows with values >= 0 are mapped, the others returned as they are; None
+            takes `default_domain` for all.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_features)
+        """
+        fitted, rows, mask = self._to_map(X, sample_domain)
+        return _replaced(rows, mask, fitted.forward(rows[mask]))
+
+    def inverse_transform(self, X, *, sample_domain=None):
+        r"""Map target rows back, :math:`T^{-1}(y) = y - \nabla H(\nabla u(y, 1))`.
+
+        Three damped steps of :math:`x \leftarrow y - \nabla H(\nabla u(x, 0))` refine
+        the foot of the characteristic.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        sample_domain : int or array-like of shape (n_samples,), default=None
+            Rows with values < 0 are mapped back, the others returned as they are; None
+            takes all rows for target rows, whatever `default_domain` is.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_features)
+        """
+        sample_domain = -1 if sample_domain is None else sample_domain
+        fitted, rows, mask = self._to_map(X, sample_domain, source=False)
+        return _replaced(rows, mask, fitted.inverse(rows[mask]))
+
+    def interpolate(self, X, t, *, sample_domain=None):
+        r"""Displacement interpolation :math:`T_t(x) = x + t (T(x) - x)`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        t : float or array-like of shape (n_samples,)
+            Time in [0, 1]: 0 gives X, 1 the mapped rows.
+        sample_domain : int or array-like of shape (n_samples,), default=None
+            As in :meth:`transform`.
+
+        Returns
+        -------
+        X_t : ndarray of shape (n_samples, n_features)
+
+        Raises
+        ------
+        ValueError
+            If t is outside [0, 1].
+        """
+        fitted, rows, mask = self._to_map(X, sample_domain)
+        t = np.asarray(t, dtype=np.float64)
+        if t.shape not in ((), (len(rows),)) or not ((t >= 0) & (t <= 1)).all():
+            raise ValueError(
+                f"t must be a number in [0, 1] or {len(rows)} of them, got {t!r}."
+            )
+        share, part = t[mask, None] if t.ndim else t, rows[mask]
+        moved = part + share * (fitted.forward(part) - part)
+        return _replaced(rows, mask, moved.astype(rows.dtype, copy=False))
+
+    def _to_map(self, X, sample_domain, source=True):
+        """The fitted map, the checked rows and the mask of those to be mapped."""
+        check_is_fitted(self)
+        rows = checked_rows(self, X)
+        mask = source_rows(sample_domain, len(rows), self.default_domain)
+        return self._transport_map(), rows, mask if source else ~mask
+
+    def _transport_map(self):
+        return TransportMap(
+            self.flow_, self.preconditioner_, resolve_device(self.device)
+        )
+
+    def score(self, X, y=None, *, X_target=None, sample_domain=None):
+        r"""Minus the held-out semi-dual risk, in the units of the cost.
+
+        .. math:: -J = E_y \min_x [u(x, 0) + c(x, y)] - E_x u(x, 0)
+
+        Greater is better; comparable between fits with the same cost only. It is an
+        estimate of the transport cost from below, reached by the optimal potential.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows that were not in the fit. Those of the target domain take the place of
+            X_target.
+        y : Ignored
+            Present for API consistency.
+        X_target : array-like of shape (n_target_samples, n_features), default=None
+            Target rows that were not in the fit; None takes rows that the fit reserved.
+        sample_domain : int or array-like of shape (n_samples,), default=None
+            Rows of X with values >= 0 are source, < 0 target; None takes
+            `default_domain` for all.
+
+        Returns
+        -------
+        score : float
+        """
+        check_is_fitted(self)
+        rows = checked_rows(self, X)
+        if X_target is not None and sample_domain is None:
+            sample_domain = 1
+        mask = source_rows(sample_domain, len(rows), self.default_domain)
+        source, target = rows[mask], rows[~mask]
+        if X_target is not None:
+            target = np.concatenate([target, checked_target(self, X_target)])
+        source = source if len(source) else self._score_rows[0]
+        target = target if len(target) else self._score_rows[1]
+        return self._transport_map().held_out_dual(source, target)
+
+    def dual_potentials(self, X, X_target):
+        r"""Kantorovich potentials :math:`f = -u(\cdot, 0)`, :math:`g = u(\cdot, 1)`.
+
+        Where the potential is exact, f(x) + g(y) <= c(x, y) with equality for y = T(x).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Source rows.
+        X_target : array-like of shape (n_target_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        f : ndarray of shape (n_samples,)
+            In the units of the cost.
+        g : ndarray of shape (n_target_samples,)
+            In the units of the cost.
+        """
+        check_is_fitted(self)
+        source, target = checked_rows(self, X), checked_target(self, X_target)
+        fitted = self._transport_map()
+        return -fitted.source_potential(source), fitted.target_potential(target)
+
+    def transport_cost(self, X):
+        """Mean cost E c(x, T(x)) of carrying the rows of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Source rows.
+
+        Returns
+        -------
+        cost : float
+            In the units of the cost.
+        """
+        check_is_fitted(self)
+        rows = checked_rows(self, X).astype(np.float64, copy=False)
+        fitted = self._transport_map()
+        return float(fitted.cost(rows, fitted.forward(rows)).mean())
+
+    def dual_value(self, X, X_target):
+        """A certified lower bound of the optimal transport cost between these rows.
+
+        The fitted potential, made feasible by two c-transforms over the rows
+        themselves: never above the exact cost of the discrete problem with equal row
+        weights, whatever the fit is worth. Takes time proportional to the number of
+        pairs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Source rows.
+        X_target : array-like of shape (n_target_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        value : float
+            In the units of the cost.
+        """
+        f, _ = self.dual_potentials(X, X_target)
+        source, target = checked_rows(self, X), checked_target(self, X_target)
+        return discrete_dual_value(self.cost_, source, target, f)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _replaced(rows, mask, mapped):
+    """`rows` with those of `mask` replaced; the caller's array is not touched."""
+    if mask.all():
+        return mapped
+    rows = rows.copy()
+    rows[mask] = mapped
+    return rows

@@ -1,32 +1,24 @@
 """Training, hosted by skorch: the objective as a module, the rules as callbacks."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import (
-    Callback,
-    EpochTimer,
-    GradientNormClipping,
-    PassthroughScoring,
-)
+from skorch.callbacks import EpochTimer, PassthroughScoring
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from sk_ncf import losses
-from sk_ncf.flow import CharacteristicFlow
 from sk_ncf.potential import ModulePotential, Potential
 
 __all__ = [
-    "HeldOutRisk",
     "NCFNet",
     "Objective",
-    "PlateauCosine",
-    "ProgressBar",
-    "WeightAverage",
-    "held_out_risk",
+    "TermSum",
+    "auto_settings",
+    "build_net",
+    "build_potential",
+    "train",
 ]
 
 
@@ -102,9 +94,18 @@ class NCFNet(NeuralNet):
     """The skorch net that hosts the training; give one as ``net=`` to change it.
 
     Everything skorch offers can be set on it: ``optimizer``, ``optimizer__*``,
-    ``callbacks``, ``module`` (your own potential, a ``torch.nn.Module`` mapping (x, t)
-    of shapes (n, d) and (n,) to (n,)) and ``module__*``. Learning rate, steps, batch
-    size, device and seed are those of the estimator.
+    ``callbacks``, ``module`` (your own potential, a ``torch.nn.Module`` class mapping
+    (x, t) of shapes (n, d) and (n,) to (n,)) and ``module__*``. Learning rate, steps,
+    batch size, device and seed are those of the estimator.
+
+    Parameters
+    ----------
+    module : type or torch.nn.Module, default=None
+        None takes :class:`~sk_ncf.potential.Potential`.
+    criterion : type, default=TermSum
+    **kwargs
+        Any parameter of :class:`skorch.NeuralNet`; the optimiser is Adam(0.9, 0.99)
+        unless given.
     """
 
     def __init__(self, module=None, criterion=TermSum, **kwargs):
@@ -126,258 +127,57 @@ class NCFNet(NeuralNet):
         return self.criterion_(y_pred, y_true)
 
 
-@dataclass
-class Risk:
-    """Held-out semi-dual risk, row by row, so that two of them can be compared."""
+def build_potential(template, n_features, hidden_layer_sizes, seed):
+    """The potential: the module of the user's net, or :class:`Potential`.
 
-    source: Tensor  # u(x, 0), shape [K, n]
-    target: Tensor  # min_x u(x, 0) + c(x, y), shape [K, m]
-    gap: Tensor  # value at the foot of y minus that minimum, shape [K, m]
-    weight_x: Tensor
-    weight_y: Tensor
-
-    def value(self):
-        """J = E u(x, 0) - E min_x [u(x, 0) + c(x, y)], averaged over classes."""
-        j = (self.weight_x * self.source).sum(-1) - (self.weight_y * self.target).sum(-1)
-        return j.mean().item()
-
-    def criterion(self):
-        """What selection minimises: J plus the mean gap of the amortised minimiser."""
-        return self.value() + (self.weight_y * self.gap).sum(-1).mean().item()
-
-    def standard_error(self, other):
-        """Of the difference of the two criteria, the rows being the same."""
-        x = self.source - other.source
-        y = self.target - other.target - self.gap + other.gap
-        variance = _variance_of_mean(x, self.weight_x)
-        return math.sqrt(variance + _variance_of_mean(y, self.weight_y))
-
-
-def _variance_of_mean(values, weight):
-    mean = (weight * values).sum(-1, keepdim=True)
-    n_classes = len(values)
-    spread = (weight.square() * (values - mean).square()).sum(-1)
-    return spread.sum().item() / n_classes**2
-
-
-@torch.no_grad()
-def held_out_risk(flow: CharacteristicFlow, x, y, weight_x, weight_y, n_iter=12):
-    r"""Semi-dual risk of the potential on rows it was not trained on.
-
-    .. math:: J(u) = E_x u(x, 0) - E_y \min_x [u(x, 0) + c(x, y)]
-
-    A proper scoring rule for transport maps, lower is better (Hutter and Rigollet,
-    2021; Vacher and Vialard, 2022). The minimum is searched from the foot of y in
-    `n_iter` steps; far from it J would look too good.
-
-    Parameters
-    ----------
-    flow : CharacteristicFlow
-    x : Tensor of shape [K, n, d]
-    y : Tensor of shape [K, m, d]
-    weight_x, weight_y : Tensor of shape [K, n] and [K, m]
-        Row weights that sum to one.
-    n_iter : int, default=12
-
-    Returns
-    -------
-    Risk
+    Initial weights depend on `seed` alone and leave the global generator as it was.
     """
-    foot = flow.foot(y)
-    amortised = flow.minimise_pairs(foot, y, 0).value
-    target = flow.minimise_pairs(foot, y, n_iter).value
-    source = flow.potential(x, x.new_zeros(x.shape[:-1]))
-    return Risk(source, target, amortised - target, weight_x, weight_y)
-
-
-class PlateauCosine(Callback):
-    """Learning rate: a warm-up, constant until the plateau, then a cosine to zero.
-
-    The plateau is declared by :class:`HeldOutRisk`, or here when 60 % of the budget is
-    spent; the cosine takes the rest of the budget, at most two thirds of the steps so
-    far.
-    """
-
-    def __init__(self, max_steps, warmup=100, constant_share=0.6):
-        self.max_steps, self.warmup = max_steps, warmup
-        self.constant_share = constant_share
-
-    def on_train_begin(self, net, **kwargs):
-        """Reset the counters."""
-        self.step, self.turn, self.end = 0, None, self.max_steps
-        self.base = [group["lr"] for group in net.optimizer_.param_groups]
-
-    def start_decay(self):
-        """Leave the plateau, unless that was done before."""
-        if self.turn is None:
-            self.turn = self.step
-            self.end = min(self.max_steps, self.step + max(1, 2 * self.step // 3))
-
-    def factor(self):
-        """Learning rate of the coming step, relative to the initial one."""
-        if self.turn is None:
-            return min(1.0, (self.step + 1) / self.warmup)
-        share = (self.step - self.turn) / max(1, self.end - self.turn)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
-
-    def on_batch_begin(self, net, training=None, **kwargs):
-        """Set the learning rate."""
-        if self.step >= self.constant_share * self.max_steps:
-            self.start_decay()
-        factor = self.factor()
-        for group, base in zip(net.optimizer_.param_groups, self.base, strict=True):
-            group["lr"] = base * factor
-        self.step += 1
-
-
-class WeightAverage(Callback):
-    """Exponential moving average of the weights, what is judged and kept."""
-
-    def __init__(self, decay=0.99):
-        self.decay = decay
-
-    def on_train_begin(self, net, **kwargs):
-        """Start at the initial weights."""
-        self.parameters = list(net.module_.parameters())
-        self.average = [p.detach().clone() for p in self.parameters]
-
-    @torch.no_grad()
-    def on_batch_end(self, net, training=None, **kwargs):
-        """Move the average towards the weights."""
-        torch._foreach_lerp_(self.average, self.parameters, 1 - self.decay)
-
-    @torch.no_grad()
-    def swap(self):
-        """Exchange the weights and their average."""
-        for parameter, average in zip(self.parameters, self.average, strict=True):
-            kept = parameter.clone()
-            parameter.copy_(average)
-            average.copy_(kept)
-
-
-class HeldOutRisk(Callback):
-    """Judges the averaged weights after every epoch, keeps some, stops the training.
-
-    Kept are the latest weights within one paired standard error of the best held-out
-    risk, if they beat the start by half of one; else the start.
-    """
-
-    def __init__(self, rows, schedule, average, patience, tol=0.0, early_stopping=True):
-        self.rows, self.schedule, self.average = rows, schedule, average
-        self.patience, self.tol = patience, tol
-        self.early_stopping = early_stopping
-
-    def on_train_begin(self, net, **kwargs):
-        """Judge the start: the potential 0, the Gaussian or mean-shift map."""
-        self.flow = net.module_.flow
-        initial = _weights(self.flow)
-        self.flow.potential.reset()
-        self.start_risk = self.best = self.kept = self._risk()
-        self.kept_weights = self.start_weights = _weights(self.flow)
-        self.flow.load_state_dict(initial)
-        self.kept_step = self.best_step = 0
-        self.stop_reason = "max_iter"
-
-    def _risk(self):
-        return held_out_risk(self.flow, *self.rows)
-
-    def on_epoch_end(self, net, **kwargs):
-        """Judge, keep, and see whether to go on."""
-        self.average.swap()
-        risk, weights = self._risk(), _weights(self.flow)
-        self.average.swap()
-        criterion = risk.criterion()
-        net.history.record("risk", risk.value())
-        net.history.record("criterion", criterion)
-        if not math.isfinite(criterion):
-            self._stop("diverged")
-        margin = self.best.criterion() - criterion
-        error = risk.standard_error(self.best)
-        if margin > 0 or -margin <= error:
-            self.kept, self.kept_weights = risk, weights
-            self.kept_step = self.schedule.step
-        if margin > max(self.tol, 0.0):
-            self.best, self.best_step = risk, self.schedule.step
-        self._maybe_turn()
-
-    def _maybe_turn(self):
-        step, schedule = self.schedule.step, self.schedule
-        if step >= schedule.end:
-            self._stop("converged" if schedule.end < schedule.max_steps else "max_iter")
-        stalled = self.early_stopping and step - self.best_step >= self.patience
-        if stalled and schedule.turn is None:
-            if self.best is self.start_risk:
-                self._stop("start")
-            schedule.start_decay()
-
-    def _stop(self, reason):
-        self.stop_reason = reason
-        raise KeyboardInterrupt  # skorch's own way to end a fit
-
-    def restore(self):
-        """Load the kept weights, or the start where they do not beat it."""
-        gain = self.start_risk.criterion() - self.kept.criterion()
-        if not gain > 0.5 * self.kept.standard_error(self.start_risk):
-            self.kept, self.kept_weights = self.start_risk, self.start_weights
-            self.kept_step = 0
-        self.flow.load_state_dict(self.kept_weights)
-
-
-def _weights(module):
-    return {name: value.clone() for name, value in module.state_dict().items()}
-
-
-class ProgressBar(Callback):
-    """A bar with loss, held-out risk and time left, on fits that take a while."""
-
-    def __init__(self, max_steps, delay=2.0):
-        self.max_steps, self.delay = max_steps, delay
-
-    def on_train_begin(self, net, **kwargs):
-        """Open the bar; it shows itself after `delay` seconds."""
-        self.bar = tqdm(total=self.max_steps, delay=self.delay, unit="step")
-
-    def on_epoch_end(self, net, **kwargs):
-        """Advance by one epoch."""
-        row = net.history[-1]
-        self.bar.set_postfix(loss=f"{row['train_loss']:.3g}", risk=f"{row['risk']:.4g}")
-        self.bar.update(row["train_batch_count"])
-
-    def on_train_end(self, net, **kwargs):
-        """Close the bar."""
-        self.bar.close()
-
-
-def build_net(template, n_features, hidden_layer_sizes, seed):
-    """A potential, and the constructor arguments of the net that will train it.
-
-    `template` is the user's skorch net or None. Its module becomes the potential (drawn
-    without touching the global generator); everything else is passed on.
-    """
-    template = NCFNet() if template is None else template
-    if not isinstance(template, NeuralNet):
-        raise ValueError(
-            f"net must be a skorch NeuralNet or None, got {type(template).__name__}."
-        )
-    arguments = template.get_params(deep=False)
-    own = {key: arguments.pop(key) for key in list(arguments) if key[:6] == "module"}
-    if template.module is None:
+    if template is None or template.module is None:
         generator = torch.Generator().manual_seed(seed)
-        potential = Potential(n_features, hidden_layer_sizes, generator=generator)
-    else:
-        options = {key[8:]: value for key, value in own.items() if key[:8] == "module__"}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            module = template.initialized_instance(template.module, options)
-        potential = ModulePotential(module)
-    return potential, type(template), arguments
+        return Potential(n_features, hidden_layer_sizes, generator=generator)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        options = template.get_params_for("module")
+        return ModulePotential(template.initialized_instance(template.module, options))
+
+
+def build_net(template, objective, callbacks, *, lr, device, seed):
+    """An initialised skorch net like `template` that minimises `objective`."""
+    template = NCFNet() if template is None else template
+    arguments = template.get_params(deep=False)
+    for name in list(arguments):
+        if name.startswith("module"):
+            del arguments[name]
+    if not isinstance(template, NCFNet):
+        arguments["criterion"] = TermSum
+    # A loader without a generator of its own draws its seed from the global one.
+    loader = {
+        "train_split": None,
+        "iterator_train__batch_size": None,
+        "iterator_train__generator": torch.Generator().manual_seed(seed),
+    }
+    arguments.update(loader, module=objective, lr=lr, device=str(device))
+    arguments["callbacks"] = callbacks + list(template.callbacks or [])
+    return type(template)(**arguments).initialize()
 
 
 def train(net, sampler, n_steps):
-    """Run the skorch fit loop for about `n_steps` minibatches, in whole epochs.
+    """Run the skorch fit loop for `n_steps` minibatches, in whole epochs.
 
     One thread: the matrices are small, and threads that wait for each other on a busy
     machine cost far more than they bring.
     """
-    with threadpool_limits(limits=1):
-        net.partial_fit(sampler, epochs=max(1, math.ceil(n_steps / len(sampler))))
+    n_epochs = max(1, math.ceil(n_steps / len(sampler)))
+    with threadpool_limits(limits=1, user_api="openmp"):
+        net.partial_fit(sampler, epochs=n_epochs)
+
+
+def auto_settings(n_samples, n_features):
+    """Width, depth, learning rate and step budget for n distinct rows of d features."""
+    width = 64 if n_features <= 16 else 128
+    return {
+        "hidden_layer_sizes": (width,) * 4,
+        "learning_rate_init": 6e-3 * math.sqrt(64 / width),
+        "batch_size": 128,
+        "max_iter": int(min(10_000, max(1_000, 6_000 * (n_samples / 4096) ** 0.25))),
+    }

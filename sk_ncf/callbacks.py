@@ -1,0 +1,265 @@
+"""The rules of training, each one skorch callback."""
+
+import math
+
+import torch
+from skorch.callbacks import Callback
+from tqdm.auto import tqdm
+
+from sk_ncf.risk import held_out_risk
+
+__all__ = ["HeldOutRisk", "PlateauCosine", "ProgressBar", "TaskEvents", "WeightAverage"]
+
+
+class PlateauCosine(Callback):
+    """Learning rate: a warm-up, constant until the plateau, then a cosine to zero.
+
+    The plateau is declared by :class:`HeldOutRisk`, or here when a share of the budget
+    is spent; the cosine takes the rest of the budget, at most two thirds of the steps
+    so far.
+
+    Parameters
+    ----------
+    max_steps : int or None
+        The budget; None never leaves the plateau (a stream has no end).
+    warmup : int, default=100
+    constant_share : float, default=0.6
+        Share of the budget after which the decay begins in any case.
+    """
+
+    def __init__(self, max_steps, warmup=100, constant_share=0.6):
+        self.max_steps = max_steps
+        self.warmup = warmup
+        self.constant_share = constant_share
+
+    def initialize(self):
+        """Back to step 0."""
+        self.step, self.turn, self.base = 0, None, None
+        self.end = math.inf if self.max_steps is None else self.max_steps
+        return self
+
+    def start_decay(self):
+        """Leave the plateau, unless that was done before."""
+        if self.turn is None:
+            self.turn = self.step
+            self.end = min(self.end, self.step + max(1, 2 * self.step // 3))
+
+    def factor(self):
+        """Learning rate of the coming step, relative to the initial one."""
+        if self.turn is None:
+            return min(1.0, (self.step + 1) / self.warmup)
+        share = (self.step - self.turn) / max(1, self.end - self.turn)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+
+    def on_batch_begin(self, net, batch=None, training=None, **kwargs):
+        """Set the learning rate."""
+        groups = net.optimizer_.param_groups
+        if self.base is None:
+            self.base = [group["lr"] for group in groups]
+        if self.step >= self.constant_share * self.end:
+            self.start_decay()
+        factor = self.factor()
+        for group, base in zip(groups, self.base, strict=True):
+            group["lr"] = base * factor
+        self.step += 1
+
+
+class WeightAverage(Callback):
+    """Exponential moving average of the weights: what is judged and kept.
+
+    Parameters
+    ----------
+    decay : float, default=0.99
+    """
+
+    def __init__(self, decay=0.99):
+        self.decay = decay
+
+    def initialize(self):
+        """Forget the average."""
+        self.average = None
+        return self
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        """Start at the initial weights."""
+        self.parameters = list(net.module_.parameters())
+        if self.average is None:
+            self.average = [p.detach().clone() for p in self.parameters]
+
+    @torch.no_grad()
+    def on_batch_end(self, net, batch=None, training=None, **kwargs):
+        """Move the average towards the weights."""
+        torch._foreach_lerp_(self.average, self.parameters, 1 - self.decay)
+
+    @torch.no_grad()
+    def swap(self):
+        """Exchange the weights and their average."""
+        for parameter, average in zip(self.parameters, self.average, strict=True):
+            kept = parameter.clone()
+            parameter.copy_(average)
+            average.copy_(kept)
+
+
+class HeldOutRisk(Callback):
+    """Judges the averaged weights after every epoch, keeps some, stops the training.
+
+    Kept are the latest weights within one paired standard error of the best held-out
+    risk, if they beat the start by half of one; else the start.
+
+    Parameters
+    ----------
+    schedule : PlateauCosine
+    average : WeightAverage
+    patience : int
+        Steps without a better risk after which the plateau ends.
+    tol : float
+        Improvements of the risk below this one do not count.
+    early_stopping : bool
+        Whether to end the plateau early.
+    """
+
+    def __init__(self, schedule, average, patience, tol=0.0, early_stopping=True):
+        self.schedule, self.average = schedule, average
+        self.patience, self.tol = patience, tol
+        self.early_stopping = early_stopping
+
+    def initialize(self):
+        """Nothing is kept yet."""
+        self.kept_weights, self.kept_step, self.best_step = None, 0, 0
+        self.stop_reason = None
+        return self
+
+    def judge_on(self, flow, rows):
+        """Take the rows (x, y, weight_x, weight_y) to judge on; judge what is kept."""
+        self.flow, self.rows = flow, rows
+        live = _weights(flow)
+        if self.kept_weights is None:
+            flow.potential.reset()
+            self.start_weights = self.kept_weights = _weights(flow)
+        flow.load_state_dict(self.start_weights)
+        self.start = self._risk()
+        flow.load_state_dict(self.kept_weights)
+        self.best = self.kept = self._risk()
+        flow.load_state_dict(live)
+
+    def _risk(self):
+        return held_out_risk(self.flow, *self.rows)
+
+    def judge_initial(self):
+        """Make the initial weights (of a warm start) a candidate."""
+        self._keep(self._risk())
+
+    def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
+        """Judge, keep, and see whether to go on."""
+        self.average.swap()
+        risk = self._risk()
+        net.history.record("risk", risk.value())
+        net.history.record("criterion", risk.criterion())
+        self._keep(risk)
+        self.average.swap()
+        self._see_whether_to_go_on(risk.criterion())
+
+    def _keep(self, risk):
+        margin = self.best.criterion() - risk.criterion()
+        if margin > 0 or -margin <= risk.standard_error(self.best):
+            self.kept, self.kept_weights = risk, _weights(self.flow)
+            self.kept_step = self.schedule.step
+        if margin > self.tol:
+            self.best, self.best_step = risk, self.schedule.step
+
+    def _see_whether_to_go_on(self, criterion):
+        step, schedule = self.schedule.step, self.schedule
+        n_features = self.rows[0].shape[-1]
+        # Rows have unit variance here: u = 0 scores 0 and costs about n_features / 2.
+        if not criterion < self.start.criterion() + n_features:
+            self._stop("diverged")
+        if step >= schedule.end:
+            self._stop(
+                "converged" if schedule.end != schedule.max_steps else "max_iter"
+            )
+        stalled = self.early_stopping and step - self.best_step >= self.patience
+        if stalled and schedule.turn is None:
+            if self.best_step == 0:
+                self._stop("start")
+            schedule.start_decay()
+
+    def _stop(self, reason):
+        self.stop_reason = reason
+        raise KeyboardInterrupt  # skorch's own way to end a fit
+
+    def chosen(self):
+        """Weights and step of what is kept, or of the start where that is as good."""
+        gain = self.start.criterion() - self.kept.criterion()
+        if gain > 0.5 * self.kept.standard_error(self.start):
+            return self.kept_weights, self.kept_step
+        return self.start_weights, 0
+
+    def __getstate__(self):
+        # The held-out rows and their values are data, not model.
+        state = self.__dict__.copy()
+        return {k: v for k, v in state.items() if k not in _TRANSIENT}
+
+
+_TRANSIENT = {"rows", "start", "best", "kept", "flow"}
+
+
+def _weights(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+class ProgressBar(Callback):
+    """A bar with loss, held-out risk and time left, on fits that take a while.
+
+    Parameters
+    ----------
+    schedule : PlateauCosine
+    delay : float, default=2.0
+        Seconds before the bar appears.
+    """
+
+    def __init__(self, schedule, delay=2.0):
+        self.schedule, self.delay = schedule, delay
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        """Open the bar; it shows itself after `delay` seconds."""
+        self.bar = tqdm(
+            total=self.schedule.max_steps, delay=self.delay, unit="step", desc="NCF"
+        )
+
+    def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
+        """Advance by one epoch."""
+        row = net.history[-1]
+        self.bar.total = self.schedule.end if self.schedule.max_steps else None
+        self.bar.set_postfix(
+            loss=f"{row['train_loss']:.3g}", risk=f"{row['risk']:.4g}", refresh=False
+        )
+        self.bar.update(row["train_batch_count"])
+
+    def on_train_end(self, net, X=None, y=None, **kwargs):
+        """Close the bar."""
+        self.bar.close()
+        del self.bar
+
+
+class TaskEvents(Callback):
+    """Tells scikit-learn's own callbacks of every epoch.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With scikit-learn's callback support.
+    context : sklearn.callback.CallbackContext
+    """
+
+    def __init__(self, estimator, context):
+        self.estimator, self.context = estimator, context
+
+    def on_epoch_begin(self, net, dataset_train=None, dataset_valid=None, **kwargs):
+        """Open a task."""
+        self.task = self.context.subcontext(task_name="epoch")
+        self.task.call_on_fit_task_begin(estimator=self.estimator)
+
+    def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
+        """Close it, and stop where a callback asks to."""
+        if self.task.call_on_fit_task_end(estimator=self.estimator):
+            raise KeyboardInterrupt

@@ -1,0 +1,180 @@
+"""Which rows are source and which are target: every check on the data a user gives."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import ndtri
+from scipy.stats import qmc
+from sklearn.utils import check_array
+from sklearn.utils.validation import _check_feature_names, validate_data
+
+__all__ = ["Rows", "both_sides", "checked_rows", "output_rows", "source_rows"]
+
+DTYPES = [np.float64, np.float32]
+
+
+class Rows(NamedTuple):
+    """Rows of one side and their weights, as given."""
+
+    X: np.ndarray  # (n, d)
+    weight: np.ndarray  # (n,)
+
+
+def both_sides(
+    estimator, X, y, X_target, sample_domain, sample_weight, target_weight, reset
+):
+    """Checked source and target rows; the side that was not given is None.
+
+    Returns
+    -------
+    source, target : Rows or None
+    """
+    check_y(X, y)
+    X = validate_data(estimator, X, dtype=DTYPES, ensure_min_samples=2, reset=reset)
+    weight = checked_weight("sample_weight", sample_weight, len(X))
+    extra = None
+    if X_target is not None:
+        target = checked_target(estimator, X_target, ensure_min_samples=1)
+        extra = Rows(
+            target, checked_weight("target_weight", target_weight, len(target))
+        )
+    elif target_weight is not None:
+        raise ValueError("target_weight weighs the rows of X_target, which is None.")
+    if sample_domain is not None:
+        is_source = source_rows(sample_domain, len(X), None)
+    else:
+        default = "source" if extra is not None else estimator.default_domain
+        is_source = source_rows(None, len(X), default)
+    source = _take(X, weight, is_source)
+    target = _join(_take(X, weight, ~is_source), extra)
+    one_sample = sample_domain is None and extra is None
+    return _checked_side("source", source, one_sample), _checked_side(
+        "target", target, one_sample
+    )
+
+
+def _take(X, weight, mask):
+    if mask.all():
+        return Rows(X, weight)
+    return Rows(X[mask], weight[mask])
+
+
+def _join(rows, extra):
+    if extra is None:
+        return rows
+    if len(rows.X) == 0:
+        return extra
+    pairs = zip(rows, extra, strict=True)
+    return Rows(*(np.concatenate(pair) for pair in pairs))
+
+
+def _checked_side(side, rows, may_be_missing):
+    n = len(rows.X)
+    if n == 0 and may_be_missing:
+        return None
+    if n == 0:
+        raise ValueError(
+            f"No {side} rows: sample_domain has only one domain. Source rows have "
+            "sample_domain >= 0, target rows sample_domain < 0 or come as X_target."
+        )
+    if n < 2:
+        raise ValueError(
+            f"Found {n} {side} row while a minimum of 2 is required by NCFTransport."
+        )
+    if not rows.weight.sum() > 0:
+        raise ValueError(f"The weights of the {side} rows are all zero.")
+    return rows
+
+
+def check_y(X, y):
+    """Raise where target rows were given in the place of y."""
+    if y is None or np.ndim(y) != 2:
+        return
+    (n_rows, n_columns), shape = np.shape(y), np.shape(X)
+    if len(shape) == 2 and (n_rows != shape[0] or 1 < n_columns == shape[1]):
+        raise ValueError(
+            f"y has shape {(n_rows, n_columns)}, which looks like target rows, but the "
+            "second argument is y (ignored here): pass X_target=."
+        )
+
+
+def checked_rows(estimator, X, *, copy=False):
+    """Rows given to a fitted estimator."""
+    return validate_data(estimator, X, dtype=DTYPES, copy=copy, reset=False)
+
+
+def checked_target(estimator, X_target, ensure_min_samples=1, name="X_target"):
+    """Target rows, with the columns the estimator knows."""
+    rows = check_array(
+        X_target,
+        dtype=DTYPES,
+        input_name=name,
+        estimator=estimator,
+        ensure_min_samples=ensure_min_samples,
+    )
+    if rows.shape[1] != estimator.n_features_in_:
+        raise ValueError(
+            f"{name} has {rows.shape[1]} features, but X has "
+            f"{estimator.n_features_in_} features: both sides need the same columns."
+        )
+    _check_feature_names(estimator, X_target, reset=False)
+    return rows
+
+
+def checked_weight(name, weight, n):
+    """Row weights as float64, ones where there are none."""
+    if weight is None:
+        return np.ones(n)
+    weight = np.asarray(weight, dtype=np.float64)
+    if weight.ndim == 0:
+        weight = np.full(n, float(weight))
+    if weight.shape != (n,):
+        raise ValueError(f"{name} must have shape ({n},), got {weight.shape}.")
+    if not np.isfinite(weight).all():
+        raise ValueError(f"{name} contains NaN or infinity.")
+    if (weight < 0).any():
+        raise ValueError(f"{name} must be >= 0, got a minimum of {weight.min()}.")
+    if not weight.sum() > 0:
+        raise ValueError(f"{name} must not be all zero.")
+    return weight
+
+
+def source_rows(sample_domain, n, default_domain):
+    """Mask of the source rows, shape (n,): sample_domain >= 0, or the default."""
+    if sample_domain is None:
+        return np.full(n, default_domain == "source")
+    domain = np.asarray(sample_domain)
+    if domain.dtype.kind not in "iufb" or not np.isfinite(domain).all():
+        raise ValueError(
+            "sample_domain must be integers (>= 0 source, < 0 target), got "
+            f"{sample_domain!r}."
+        )
+    if domain.ndim == 0:
+        domain = np.full(n, domain)
+    if domain.shape != (n,):
+        raise ValueError(
+            f"sample_domain must be a scalar or have shape ({n},), got {domain.shape}."
+        )
+    return domain >= 0
+
+
+def output_rows(output_distribution, n_features, rng, n=16384):
+    """Rows of the reference distribution, shape (n, d).
+
+    Their number is fixed, so that a row of weight 2 and two equal rows meet the same
+    reference. The named distributions are scrambled Sobol points, whose moments are
+    far closer to the truth than those of random draws (Owen, 1998).
+    """
+    if callable(output_distribution):
+        rows = np.asarray(output_distribution(size=(n, n_features), random_state=rng))
+        if rows.shape != (n, n_features):
+            raise ValueError(
+                f"output_distribution must return shape {(n, n_features)} when called "
+                f"with size={(n, n_features)}, got {rows.shape}."
+            )
+        return check_array(rows, dtype=DTYPES, input_name="output_distribution")
+    seed = np.random.default_rng(rng.randint(2**31))
+    uniform = qmc.Sobol(n_features, rng=seed).random(n)
+    if output_distribution == "uniform":
+        return uniform
+    return ndtri(np.clip(uniform, 1e-12, 1 - 1e-12))
