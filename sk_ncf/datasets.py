@@ -185,13 +185,12 @@ def make_two_moons(n_samples=1000, *, noise=0.05, random_state=None):
     upper = rng.integers(2, size=n_samples) == 1
     x = np.where(upper, np.cos(angle), 1 - np.cos(angle)) - 0.5
     y = np.where(upper, np.sin(angle), 0.5 - np.sin(angle)) - 0.25
-    # Variances of the noise-free law, integrated over the angle.
-    std = np.sqrt([0.75, 9 / 16 - 1 / np.pi + 0.5 - 9 / 16 + 1 / 16])
+    std = np.sqrt([3 / 4, 9 / 16 - 1 / np.pi])  # integrals over the angle
     return _with_noise(np.column_stack([x, y]) / std, noise, rng)
 
 
 def make_swiss_roll_2d(n_samples=1000, *, noise=0.05, random_state=None):
-    """A spiral of one turn and a half, uniform along its arc, features near unit scale.
+    """A spiral of one turn and a half, uniform along its arc, of unit variance.
 
     Parameters
     ----------
@@ -206,10 +205,15 @@ def make_swiss_roll_2d(n_samples=1000, *, noise=0.05, random_state=None):
     """
     rng = np.random.default_rng(random_state)
     grid = np.linspace(1.5 * np.pi, 4.5 * np.pi, 2049)
-    length = np.cumsum(np.hypot(1, grid))  # speed of (t cos t, t sin t)
+    speed = np.hypot(1, grid)  # of the curve below
+    length = np.cumsum(speed)
     angle = np.interp(rng.uniform(length[0], length[-1], n_samples), length, grid)
-    roll = angle[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
-    return _with_noise(roll / 7, noise, rng)
+
+    def curve(t):
+        return np.column_stack([t * np.cos(t), t * np.sin(t)])
+
+    mean, square = (np.average(curve(grid) ** k, axis=0, weights=speed) for k in (1, 2))
+    return _with_noise((curve(angle) - mean) / np.sqrt(square - mean**2), noise, rng)
 
 
 def make_checkerboard(n_samples=1000, *, noise=0.0, random_state=None):

@@ -88,12 +88,13 @@ def _checked_side(side, rows, may_be_missing):
 
 def check_y(X, y):
     """Raise where target rows were given in the place of y."""
-    if y is None or np.ndim(y) != 2:
+    shape_y = () if y is None else np.asarray(y).shape
+    shape = np.shape(X) if isinstance(X, list | tuple) else getattr(X, "shape", ())
+    if len(shape_y) != 2 or len(shape) != 2:
         return
-    (n_rows, n_columns), shape = np.shape(y), np.shape(X)
-    if len(shape) == 2 and (n_rows != shape[0] or 1 < n_columns == shape[1]):
+    if shape_y[0] != shape[0] or 1 < shape_y[1] == shape[1]:
         raise ValueError(
-            f"y has shape {(n_rows, n_columns)}, which looks like target rows, but the "
+            f"y has shape {shape_y}, which looks like target rows, but the "
             "second argument is y (ignored here): pass X_target=."
         )
 

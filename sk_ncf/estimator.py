@@ -397,7 +397,7 @@ class NCFTransport(
         else:
             session = copy.copy(self._session)
             session.feed(self, source, target)
-        return self._keep(session, session.run())
+        return self._keep(session, session.run(None if first else self.flow_))
 
     def _keep(self, session, result):
         """Fitted attributes of a finished session."""

@@ -67,21 +67,23 @@ class FitSession:
         self.estimator, self.stream = estimator, stream
         self.n_features = estimator.n_features_in_
         self.score_rows, self.net = None, None
-        self.held_out = None
+        self.held_out, self.risk, self.schedule = None, None, None
         source, target = self._samples(source, target)
         self.preconditioner = self._preconditioner(source, target)
         self._split(source, target)
 
     def feed(self, estimator, source, target):
-        """More rows of a stream; the change of variables stays."""
-        self.estimator = estimator
+        """More rows, of a stream from now on; the change of variables stays."""
+        self.estimator, self.stream = estimator, True
         self._split(*self._samples(source, target))
 
     def suspended(self):
         """What the next call of a stream needs: no training rows, no estimator."""
         rest = copy.copy(self)
         rest.estimator = rest.source = rest.target = None
-        return rest if self.stream else None
+        if not self.stream:
+            rest.net = rest.held_out = rest.risk = rest.schedule = None
+        return rest
 
     def _samples(self, source, target):
         """Distinct rows of both sides; the missing side is drawn."""
@@ -173,7 +175,7 @@ class FitSession:
         ]
         x, weight_x, y, weight_y = (z.to(device, torch.float32) for z in rows)
         self.risk.judge_on(flow, (x, y, weight_x, weight_y))
-        if previous is not None:
+        if previous is not None and self.schedule.step == 0:
             self.risk.judge_initial()
         before = self.schedule.step
         train(self.net, self._sampler(device), self.n_steps)
@@ -276,10 +278,18 @@ class FitSession:
         fitted = fitted.cpu().requires_grad_(False)
         if not self.stream:
             flow.load_state_dict(weights)
+        self._tidy()
         message = _MESSAGES.get(reason)
         if message:
             message = message.format(n_iter=n_iter, best_iter=best_iter)
         return FitResult(fitted, self.net, n_iter, best_iter, reason, message)
+
+    def _tidy(self):
+        """Keep the net small: no losses of single minibatches, no way back to here."""
+        for row in self.net.history:
+            row["batches"] = []
+        for callbacks in (self.net.callbacks, self.net.callbacks_):
+            callbacks[:] = [pair for pair in callbacks if pair[0] != "sklearn"]
 
 
 _MESSAGES = {
