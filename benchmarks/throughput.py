@@ -1,0 +1,232 @@
+"""Speed, memory and overhead of the default NCFTransport, on one thread.
+
+python benchmarks/throughput.py                      # all four tables, 2 minutes
+python benchmarks/throughput.py --parts memory step --check
+"""
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from sk_ncf import NCFTransport
+
+MEMORY_BELOW = 300  # MB of a fit above its data
+OVERHEAD_BELOW = 0.10  # of skorch, over a bare loop
+
+
+def samples(n, d, dtype=np.float64, seed=0):
+    """Two samples, the second stretched and moved."""
+    rng = np.random.default_rng(seed)
+    X, Y = (rng.standard_normal((n, d), dtype=np.float32) for _ in range(2))
+    Y += 0.3 * Y**2 + 1
+    return X.astype(dtype, copy=False), Y.astype(dtype, copy=False)
+
+
+def rows_per_second(function, X, seconds=1.5):
+    """The best of the calls that fit into the time."""
+    function(X[:100])
+    best, end = np.inf, time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        function(X)
+        best = min(best, time.perf_counter() - start)
+    return len(X) / best
+
+
+def throughput():
+    """Rows per second of both directions, by number of features and by type."""
+    print(f"{'rows per second':<18}{'transform':>12}{'inverse_transform':>20}")
+    for d in (2, 8, 32, 64):
+        for dtype in (np.float32, np.float64):
+            X, Y = samples(20_000, d, dtype)
+            estimator = NCFTransport(max_iter=20, random_state=0)
+            estimator.fit(X[:2000], X_target=Y[:2000])
+            forward = rows_per_second(estimator.transform, X)
+            inverse = rows_per_second(estimator.inverse_transform, Y)
+            name = f"d={d} {np.dtype(dtype).name}"
+            print(f"{name:<18}{forward:>12,.0f}{inverse:>20,.0f}", flush=True)
+    return True
+
+
+def peak_memory():
+    """Peak resident memory of this process, in MB."""
+    # Linux starts ru_maxrss of a new program at the size of the one that started it.
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = status.read_text().splitlines()
+        return next(int(s.split()[1]) for s in lines if s.startswith("VmHWM")) / 1024
+    unit = 1024**2 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def fit_in_a_million_rows(n):
+    """Print the peak memory of imports, with the data, and after the fit."""
+    torch.set_num_threads(1)
+    # A small fit first: what is loaded lazily belongs to the imports.
+    small, small_target = samples(500, 8, np.float32)
+    NCFTransport(max_iter=5, random_state=0).fit(small, X_target=small_target)
+    imports = peak_memory()
+    rng = np.random.default_rng(0)
+    X, Y = (rng.standard_normal((n, 8), dtype=np.float32) for _ in range(2))
+    data = peak_memory()
+    NCFTransport(max_iter=400, random_state=0).fit(X, X_target=Y)
+    print(imports, data, peak_memory())
+
+
+def memory(n=1_000_000):
+    """Peak memory of a fit on a million rows of 8 features a side, above its data."""
+    command = [sys.executable, __file__, "--in-process", str(n)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    imports, data, peak = map(float, result.stdout.split())
+    print(f"fit of {n:,} x 8 float32 rows a side, 400 steps, MB:")
+    print(f"  imports {imports:.0f}, data {data - imports:.0f}, fit {peak - data:.0f}")
+    print(f"  to stay below: {MEMORY_BELOW}")
+    return peak - data <= MEMORY_BELOW
+
+
+def fitted_net(d):
+    """A trained net without the callbacks that judge, and minibatches."""
+    X, Y = samples(4096, d)
+    estimator = NCFTransport(max_iter=20, random_state=0).fit(X, X_target=Y)
+    net = estimator.net_
+    kept = {"schedule", "clip", "average", "epoch_timer", "train_loss"}
+    net.callbacks_ = [pair for pair in net.callbacks_ if pair[0] in kept]
+    return net, batches(estimator, X, Y)
+
+
+def batches(estimator, X, Y, n=200):
+    """Minibatches in the network's variables."""
+    frame = estimator.preconditioner_
+    rng = np.random.default_rng(0)
+    out = []
+    for _ in range(n):
+        sides = ((frame.source, X), (frame.target, Y))
+        x, y = (side.forward(Z[rng.integers(len(Z), size=128)]) for side, Z in sides)
+        x, y = (torch.from_numpy(z).float()[None] for z in (x, y))
+        batch = {"x": x, "y": y, "t": torch.rand(x.shape[:2])}
+        out.append((batch, y.new_zeros(())))
+    return out
+
+
+def bare_steps(net, optimizer, data):
+    """The same steps in plain PyTorch: loss, gradient, clip, Adam, average."""
+    objective = net.module_
+    parameters = list(objective.parameters())
+    average = [p.detach().clone() for p in parameters]
+    for inputs, _ in data:
+        optimizer.zero_grad()
+        loss = sum(term.sum() for term in objective(**inputs).values())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        loss.item()
+        with torch.no_grad():
+            torch._foreach_lerp_(average, parameters, 0.01)
+
+
+def skorch_steps(net, data):
+    """One epoch of skorch."""
+    net.partial_fit(Stream(data), epochs=1)
+
+
+class Stream(torch.utils.data.IterableDataset):
+    """Ready minibatches."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def __iter__(self):
+        return iter(self.data)
+
+    def __len__(self):
+        return len(self.data)
+
+
+def overhead(n_rounds=12):
+    """Time of a skorch epoch over that of the same steps in a bare loop."""
+    print(f"{'a step, ms':<12}{'bare':>8}{'skorch':>8}{'overhead':>10}")
+    passed = True
+    for d in (2, 8, 32):
+        net, data = fitted_net(d)
+        optimizer = torch.optim.Adam(
+            net.module_.parameters(), lr=1e-6, betas=(0.9, 0.99), fused=True
+        )
+        runs = {
+            "bare": partial(bare_steps, net, optimizer, data),
+            "skorch": partial(skorch_steps, net, data),
+        }
+        times, ratios = {name: [] for name in runs}, []
+        for k in range(n_rounds):
+            # Interleaved, in turns first: other load on the machine hits both alike.
+            for name in sorted(runs, reverse=bool(k % 2)):
+                start = time.perf_counter()
+                runs[name]()
+                times[name].append((time.perf_counter() - start) / len(data))
+            ratios.append(times["skorch"][-1] / times["bare"][-1] - 1)
+        bare, skorch = (1e3 * min(times[name]) for name in ("bare", "skorch"))
+        share = statistics.median(ratios)
+        passed &= share <= OVERHEAD_BELOW
+        print(f"d={d:<10}{bare:>8.2f}{skorch:>8.2f}{share:>10.1%}", flush=True)
+    print(f"overhead: median of {n_rounds} ratios, to stay below {OVERHEAD_BELOW:.0%}")
+    return passed
+
+
+def step():
+    """Share of a training step outside PyTorch's kernels."""
+    print(f"{'a step':<12}{'ms':>8}{'kernels a step':>16}{'outside kernels':>17}")
+    for d in (2, 8, 32):
+        net, data = fitted_net(d)
+        skorch_steps(net, data)
+        start = time.perf_counter()
+        skorch_steps(net, data)
+        wall = time.perf_counter() - start
+        with profile(activities=[ProfilerActivity.CPU]) as record:
+            skorch_steps(net, data)
+        # Profiling slows everything around the kernels, so their time is measured in
+        # the profiled run and set against the wall time of a run without profiler.
+        leaves = [e for e in record.events() if not e.cpu_children]
+        leaves = [e for e in leaves if e.name.startswith("aten::")]
+        inside = sum(e.self_cpu_time_total for e in leaves) / 1e6
+        n = len(data)
+        share = max(0.0, 1 - inside / wall)
+        print(f"d={d:<10}{1e3 * wall / n:>8.2f}{len(leaves) / n:>16.0f}{share:>17.0%}")
+    return True
+
+
+PARTS = {
+    "throughput": throughput,
+    "memory": memory,
+    "step": step,
+    "overhead": overhead,
+}
+
+
+def main(argv=None):
+    """Run the parts asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--check", action="store_true", help="exit 1 over a limit")
+    parser.add_argument("--in-process", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if options.in_process:
+        fit_in_a_million_rows(options.in_process)
+        return 0
+    torch.set_num_threads(1)
+    passed = []
+    for name in options.parts:
+        passed.append(PARTS[name]())
+        print()
+    return int(options.check and not all(passed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
