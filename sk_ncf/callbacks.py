@@ -104,7 +104,8 @@ class HeldOutRisk(Callback):
     """Judges the averaged weights after every epoch, keeps some, stops the training.
 
     Kept are the latest weights within one paired standard error of the best held-out
-    risk, if they beat the start by half of one; else the start.
+    risk, if they beat the start (and the map of a warm start) by half of one and by
+    `tol`; else that.
 
     Parameters
     ----------
@@ -138,6 +139,7 @@ class HeldOutRisk(Callback):
             self.start_weights = self.kept_weights = _weights(flow)
         flow.load_state_dict(self.start_weights)
         self.start = self._risk()
+        self.earlier = [(self.start, self.start_weights, 0)]
         flow.load_state_dict(self.kept_weights)
         self.best = self.kept = self._risk()
         flow.load_state_dict(live)
@@ -146,8 +148,10 @@ class HeldOutRisk(Callback):
         return held_out_risk(self.flow, *self.rows)
 
     def judge_initial(self):
-        """Make the initial weights (of a warm start) a candidate."""
-        self._keep(self._risk())
+        """Make the initial weights (of a warm start) a candidate, next to the start."""
+        risk = self._risk()
+        self.earlier.insert(0, (risk, _weights(self.flow), 0))
+        self._keep(risk)
 
     def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
         """Judge, keep, and see whether to go on."""
@@ -188,11 +192,13 @@ class HeldOutRisk(Callback):
         raise KeyboardInterrupt  # skorch's own way to end a fit
 
     def chosen(self):
-        """Weights and step of what is kept, or of the start where that is as good."""
-        gain = self.start.criterion() - self.kept.criterion()
-        if gain > 0.5 * self.kept.standard_error(self.start):
-            return self.kept_weights, self.kept_step
-        return self.start_weights, 0
+        """Weights and step of what is kept, or of an earlier start that is as good."""
+        chosen = self.kept, self.kept_weights, self.kept_step
+        for start in self.earlier:
+            gain = start[0].criterion() - chosen[0].criterion()
+            if not gain > max(self.tol, 0.5 * chosen[0].standard_error(start[0])):
+                chosen = start
+        return chosen[1:]
 
     def __getstate__(self):
         # The held-out rows and their values are data, not model.
@@ -200,7 +206,7 @@ class HeldOutRisk(Callback):
         return {k: v for k, v in state.items() if k not in _TRANSIENT}
 
 
-_TRANSIENT = {"rows", "start", "best", "kept", "flow"}
+_TRANSIENT = {"rows", "start", "best", "kept", "earlier", "flow"}
 
 
 def _weights(module):

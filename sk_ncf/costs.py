@@ -6,6 +6,8 @@ and the two gradients are inverse maps: :math:`\\nabla H = (\\nabla L)^{-1}`.
 """
 
 import inspect
+import math
+from numbers import Real
 
 import torch
 from sklearn.base import BaseEstimator
@@ -65,6 +67,10 @@ class Cost(BaseEstimator):
         r""":math:`H(p) = \langle p, v \rangle - L(v)` at :math:`v = \nabla H(p)`."""
         v = self.velocity(p)
         return (p * v).sum(-1) - self.lagrangian(v)
+
+    def within(self, extent: float) -> "Cost":
+        """This cost for displacements up to `extent`; beyond, only L need be exact."""
+        return self
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """c(x, y) = L(y - x), row by row: (..., d) to (...,)."""
@@ -191,8 +197,9 @@ class PseudoHuber(Cost):
 
     Quadratic for :math:`|v| \ll \delta`, linear beyond. Its Hamiltonian
     :math:`H(p) = \delta^2 (1 - \sqrt{1 - |p|^2 / \delta^2})` is finite for
-    :math:`|p| < \delta` only; closer to that sphere than float32 resolves, the
-    velocity is continued linearly so that training can find its way back.
+    :math:`|p| < \delta` only; closer to that sphere than the floating-point type or the
+    extent of the data resolve, the velocity is continued linearly, so that training can
+    find its way back.
 
     Parameters
     ----------
@@ -201,14 +208,20 @@ class PseudoHuber(Cost):
         units of the features.
     """
 
-    _margin = 1e-6
-
     def __init__(self, delta=1.0):
         self.delta = delta
 
+    _extent = float("inf")
+
+    def within(self, extent):
+        cost = type(self)(self.delta)
+        cost._extent = extent
+        return cost
+
     def _root(self, p):
         q = 1 - p.square().sum(-1, keepdim=True) / self.delta**2
-        return q.clamp_min(self._margin).sqrt()
+        least = 1 / (1 + (self._extent / self.delta) ** 2)  # q at |v| = extent
+        return q.clamp_min(max(least, 8 * torch.finfo(p.dtype).eps)).sqrt()
 
     def lagrangian(self, v):
         r = v.square().sum(-1) / self.delta**2
@@ -328,37 +341,64 @@ def _norm(v):
 def _newton_conjugate(cost, p, max_iter=50, tol=1e-10):
     r"""Solve :math:`\nabla L(v) = p` row by row by Newton's method with halved steps.
 
-    The merit function :math:`L(v) - \langle p, v \rangle` is convex, so a step that
-    lowers it is taken and any other is halved. One more differentiable Newton step at
-    the solution carries the derivative :math:`dv/dp = (\nabla^2 L)^{-1}`.
+    The merit function :math:`L(v) - \langle p, v \rangle` is convex: it is first
+    minimised over a grid of multiples of p, then by steps that lower it or are halved.
+    One more differentiable Newton step at the solution carries the derivative
+    :math:`dv/dp = (\nabla^2 L)^{-1}`.
     """
     rows = p.detach().reshape(-1, p.shape[-1]).double()
-
-    def hessian(v):
-        jacobian = torch.func.vmap(torch.func.hessian(cost.lagrangian))(v)
-        eye = torch.eye(v.shape[-1], dtype=v.dtype, device=v.device)
-        return torch.nan_to_num(jacobian) + 1e-12 * eye
-
-    def merit(v):
-        return cost.lagrangian(v) - (rows * v).sum(-1)
-
-    v, step = rows.clone(), torch.ones(len(rows), 1, dtype=rows.dtype, device=p.device)
+    v = _best_multiple(cost, rows)
+    active = torch.arange(len(rows), device=p.device)
     for _ in range(max_iter):
-        residual = cost.momentum(v).detach() - rows
-        if not residual.abs().max() > tol * (1 + rows.abs().max()):
+        wanted, at = rows[active], v[active]
+        residual = cost.momentum(at).detach() - wanted
+        open_ = residual.norm(dim=-1) > tol * (1e-30 + wanted.norm(dim=-1))
+        if not open_.any():
             break
-        direction = torch.linalg.solve(hessian(v), residual)
-        value, step = merit(v), torch.ones_like(step)
-        for _ in range(30):
-            worse = ~(merit(v - step * direction) <= value)
-            if not worse.any():
-                break
-            step[worse] /= 2
-        v = torch.where(worse.unsqueeze(-1), v, v - step * direction)
-    v = v.detach()
-    shape, inverse = p.shape, torch.linalg.inv(hessian(v)).detach()
-    correction = (inverse @ (p.reshape(rows.shape).double() - rows).unsqueeze(-1))
-    return (v + correction.squeeze(-1)).reshape(shape).to(p.dtype)
+        active, at, wanted = active[open_], at[open_], wanted[open_]
+        direction = torch.linalg.solve(_hessian(cost, at), residual[open_])
+        v[active] = _halved_step(cost, at, direction, wanted)
+    correction = torch.linalg.solve(
+        _hessian(cost, v), p.reshape(rows.shape).double() - rows
+    )
+    return (v + correction).reshape(p.shape).to(p.dtype)
+
+
+def _hessian(cost, v):
+    r"""Hessian of L, shape (n, d, d), with a ridge far below its usual size."""
+    hessian = torch.func.vmap(torch.func.hessian(cost.lagrangian))(v).detach()
+    hessian = hessian.nan_to_num()
+    ridge = 1e-9 * hessian.diagonal(dim1=-2, dim2=-1).mean() + 1e-30
+    return hessian + ridge * torch.eye(v.shape[-1], dtype=v.dtype, device=v.device)
+
+
+def _merit(cost, v, p):
+    return cost.lagrangian(v) - (p * v).sum(-1)
+
+
+def _best_multiple(cost, p):
+    """The multiple of each row of p with the least merit, shape (n, d)."""
+    scales = 10.0 ** torch.arange(-8, 8.5, 0.5, dtype=p.dtype, device=p.device)
+    merits = torch.stack([_merit(cost, s * p, p) for s in scales]).nan_to_num(torch.inf)
+    return scales[merits.argmin(0)].unsqueeze(-1) * p
+
+
+def _halved_step(cost, v, direction, p):
+    """v - s direction, each row with the first s of 1, 1/2, ... that is an improvement.
+
+    That is a lower merit or, where merits are equal to rounding, a lower residual.
+    """
+
+    def residual(v):
+        return (cost.momentum(v).detach() - p).norm(dim=-1)
+
+    value, error, trial = _merit(cost, v, p), residual(v), v - direction
+    for k in range(1, 30):
+        worse = ~((_merit(cost, trial, p) < value) | (residual(trial) < error))
+        if not worse.any():
+            return trial
+        trial = torch.where(worse.unsqueeze(-1), v - direction / 2**k, trial)
+    return torch.where(worse.unsqueeze(-1), v, trial)
 
 
 COSTS = {
@@ -425,7 +465,8 @@ def check_cost(cost, n_features, scale=1.0):
         gap = (low + high) / 2 - mid
         if not (gap > 1e-13 * (low.abs() + high.abs())).all():
             raise ValueError(
-                f"{name} is not strictly convex: c(x, y) = L(y - x) needs a strictly "
+                f"{name} is not strictly convex (to working precision) at displacements "
+                f"of size {factor * scale:.3g}: c(x, y) = L(y - x) needs a strictly "
                 "convex L (for l_p and norm powers, p > 1)."
             )
         back = cost.velocity(cost.momentum(x))
@@ -436,20 +477,25 @@ def check_cost(cost, n_features, scale=1.0):
 def _check_parameters(cost, n_features):
     """The parameters of the built-in costs, by name, value and wanted range."""
     name = type(cost).__name__
+    if type(cost).__module__ != __name__:
+        return
     bounds = {"p": (1, "> 1"), "gamma": (None, ">= 0"), "delta": (0, "> 0")}
     for key, (low, wanted) in bounds.items():
         value = cost.get_params(deep=False).get(key, 1.5)
-        number = isinstance(value, (int, float)) or hasattr(value, "__float__")
-        if not number or not (value >= 0 if low is None else value > low):
-            if type(cost).__module__ == __name__:
-                raise ValueError(f"{key} of {name} must be {wanted}, got {value!r}.")
+        valid = isinstance(value, Real) and math.isfinite(value)
+        if not valid or not (value >= 0 if low is None else value > low):
+            raise ValueError(f"{key} of {name} must be {wanted}, got {value!r}.")
     if isinstance(cost, QuadraticForm):
-        matrix = torch.as_tensor(cost.matrix, dtype=torch.float64)
-        if matrix.shape != (n_features, n_features):
-            raise ValueError(
-                f"matrix of QuadraticForm must have shape ({n_features}, {n_features}) "
-                f"for data of {n_features} features, got {tuple(matrix.shape)}."
-            )
-        symmetric = torch.allclose(matrix, matrix.mT)
-        if not symmetric or not (torch.linalg.eigvalsh(matrix) > 0).all():
-            raise ValueError("matrix of QuadraticForm must be symmetric positive definite.")
+        _check_matrix(cost.matrix, n_features)
+
+
+def _check_matrix(matrix, n_features):
+    matrix = torch.as_tensor(matrix, dtype=torch.float64)
+    if matrix.shape != (n_features, n_features):
+        raise ValueError(
+            f"matrix of QuadraticForm must have shape ({n_features}, {n_features}) for "
+            f"data of {n_features} features, got {tuple(matrix.shape)}."
+        )
+    symmetric = torch.allclose(matrix, matrix.mT)
+    if not symmetric or not (torch.linalg.eigvalsh(matrix) > 0).all():
+        raise ValueError("matrix of QuadraticForm must be symmetric positive definite.")

@@ -7,12 +7,11 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from skorch import NeuralNet
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
+from skorch import NeuralNet
 
 from sk_ncf.costs import COSTS, Cost, make_cost
 from sk_ncf.domains import both_sides, checked_rows, checked_target, source_rows
@@ -105,7 +104,8 @@ class NCFTransport(
         Steps without a better held-out risk after which the learning rate decays, or
         the fit ends if nothing has beaten the start.
     tol : float, default=0.0
-        Least improvement of the held-out risk that counts, in the network's units.
+        Least improvement of the held-out risk that counts, in the network's units; a
+        fit that gains less keeps its start.
     hj_weight : float, default=1.0
         Weight of the Hamilton-Jacobi residual.
     momentum_weight : float, default=0.3
@@ -127,7 +127,8 @@ class NCFTransport(
     device : str, default="auto"
         Torch device of the training and of the map; "auto": "cuda" if there is one.
     warm_start : bool, default=False
-        Start from the weights of the last fit; its map stays a candidate.
+        Start from the weights of the last fit; its map is kept unless a better one is
+        found.
     verbose : int, default=0
         1 shows a progress bar on fits of more than two seconds.
     random_state : int, RandomState instance or None, default=None

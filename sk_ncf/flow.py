@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from sk_ncf.costs import Cost
 
-__all__ = ["CharacteristicFlow", "Characteristic", "PairSearch"]
+__all__ = ["Characteristic", "CharacteristicFlow", "PairSearch"]
 
 
 class Characteristic(NamedTuple):
@@ -86,9 +86,7 @@ class CharacteristicFlow(nn.Module):
         sign = 1 - 2 * t.unsqueeze(-1)  # heads lie ahead of x, feet behind y
         end = torch.cat([x, y], -2) + sign * v
         u_end, p_end = self.potential.value_and_gradient(end, 1 - t)
-        parts = [
-            part.split([n, m], 1) for part in (u, p, v, action, end, u_end, p_end)
-        ]
+        parts = [part.split([n, m], 1) for part in (u, p, v, action, end, u_end, p_end)]
         from_x, from_y = zip(*parts, strict=True)
         return Characteristic(*from_x), Characteristic(*from_y)
 

@@ -66,7 +66,9 @@ class Preconditioner:
             n_x, n_y = effective_size(sample_weight), effective_size(target_weight)
             cov_x, cov_y = shrink_covariances(cov_x, cov_y, n_x, n_y)
             return cls._covariance(cost, mean_x, mean_y, cov_x, cov_y)
-        return cls._isotropic(cost, mean_x, mean_y, cov_x, cov_y)
+        extent = 2 * (_radius(X, mean_x) + _radius(X_target, mean_y))
+        extent += np.linalg.norm(mean_y - mean_x)
+        return cls._isotropic(cost.within(extent), mean_x, mean_y, cov_x, cov_y)
 
     @classmethod
     def _covariance(cls, cost, mean_x, mean_y, cov_x, cov_y):
@@ -133,6 +135,11 @@ def weighted_moments(X, weight, chunk=65536):
         centred = X[s] - mean
         cov += centred.T @ (weight[s, None] * centred)
     return mean, cov
+
+
+def _radius(X, mean, chunk=65536):
+    """Largest distance of a row from the mean."""
+    return max(np.linalg.norm(X[s] - mean, axis=1).max() for s in _chunks(X, chunk))
 
 
 def _chunks(X, size):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from skorch.callbacks import GradientNormClipping, PrintLog
 from sklearn.utils import check_random_state
+from skorch.callbacks import GradientNormClipping, PrintLog
 
 from sk_ncf.callbacks import (
     HeldOutRisk,

@@ -5,7 +5,6 @@ import copy
 import numpy as np
 import torch
 
-
 __all__ = ["TransportMap", "discrete_dual_value"]
 
 

@@ -12,29 +12,36 @@ class Quartic(Cost):
         return v.square().sum(-1) / 2 + v.pow(4).sum(-1) / 4
 
 
-def _uniform_ball(size, random_state):
-    rows = random_state.normal(size=size)
-    return rows / (1 + abs(rows))
+class Logistic:
+    """A user's own output distribution."""
+
+    def __call__(self, size, random_state):
+        return random_state.logistic(size=size)
+
+    def __repr__(self):
+        return "Logistic()"
 
 
 CONFIGURATIONS = [
     {},
     {"default_domain": "target"},
     {"early_stopping": False},
-    {"warm_start": True, "output_distribution": "uniform"},
+    {"warm_start": True, "tol": 0.05},
+    {"warm_start": True, "tol": 0.05, "cost": "norm_power", "cost_params": {"p": 3}},
+    {"output_distribution": "uniform"},
     {"objective": "mmd"},
     {"objective": "mmd", "kernel": "gaussian", "default_domain": "target"},
     {"cost": "lp", "cost_params": {"p": 1.2}, "mmd_weight": 1.0, "kernel": "laplace"},
-    {"cost": "norm_power", "output_distribution": _uniform_ball},
-    {"cost": "elastic", "warm_start": True},
+    {"cost": "norm_power", "output_distribution": Logistic()},
+    {"cost": "elastic"},
     {"cost": "pseudo_huber", "early_stopping": False},
     {"cost": SquaredEuclidean(), "batch_size": 32, "hidden_layer_sizes": (16, 16)},
-    {"cost": Quartic(), "objective": "mmd"},
+    {"cost": Quartic(), "batch_size": 16, "hidden_layer_sizes": (8, 8)},
 ]
 
 
 @parametrize_with_checks(
-    [NCFTransport(max_iter=10, **options) for options in CONFIGURATIONS]
+    [NCFTransport(**{"max_iter": 10, **options}) for options in CONFIGURATIONS]
 )
 def test_scikit_learn_check_passes(estimator, check):
     check(estimator)
