@@ -276,7 +276,9 @@ class AffineCost(Cost):
     .. math:: \tilde L(z) = [L(s z + b) - L(b) - \langle a, s z \rangle] / \lambda .
 
     Terms linear in :math:`z = y' - x'` split into functions of x and of y, so the
-    transport problem is exactly the same; its solution starts at the mean shift.
+    transport problem is exactly the same; its solution starts at the mean shift. Of a
+    homogeneous L the scale is taken out, :math:`L(s z + b) = s^k L(z + b / s)`, so that
+    no power of the features' unit is ever computed in the network's precision.
 
     Parameters
     ----------
@@ -288,6 +290,9 @@ class AffineCost(Cost):
     """
 
     def __init__(self, cost, shift, scale, unit):
+        if cost.homogeneity is not None:
+            shift, unit = shift / scale, unit / scale**cost.homogeneity
+            scale = 1.0
         self.cost = cost
         self.shift = shift
         self.scale = scale
@@ -441,9 +446,12 @@ def check_cost(cost, n_features, scale=1.0):
 
     Along random chords and along every axis (up to 64), at a hundredth of, at, and at
     ten times `scale`, the value at the middle must lie strictly below the chord, and
-    :math:`\nabla H` must undo :math:`\nabla L`.
+    :math:`\nabla H` must undo :math:`\nabla L`. A homogeneous cost is checked at scale 1,
+    and so is its degree: what holds there holds at every scale.
     """
     _check_parameters(cost, n_features)
+    if cost.homogeneity is not None:
+        scale = 1.0
     generator = torch.Generator().manual_seed(0)
     axes = torch.eye(n_features, dtype=torch.float64)[:64]
     rays = torch.randn(16, n_features, generator=generator, dtype=torch.float64)
@@ -459,6 +467,7 @@ def check_cost(cost, n_features, scale=1.0):
                 f"{name}: lagrangian must map rows of shape (n, d) to values of shape "
                 f"(n,), got {tuple(low.shape)} for rows of shape {tuple(a.shape)}."
             )
+        _check_degree(cost, x, low)
         values = torch.cat([low, mid, high, cost.momentum(x).reshape(-1)])
         if not values.isfinite().all():
             raise ValueError(f"{name} is not finite at displacements of size {scale}.")
@@ -472,6 +481,14 @@ def check_cost(cost, n_features, scale=1.0):
         back = cost.velocity(cost.momentum(x))
         if not (back - x).abs().max() <= 1e-3 * x.abs().max():
             raise ValueError(f"{name}: velocity must be the inverse map of momentum.")
+
+
+def _check_degree(cost, v, value):
+    k = cost.homogeneity
+    if k is not None and not torch.allclose(cost.lagrangian(3 * v), 3**k * value):
+        raise ValueError(
+            f"cost={cost!r} declares homogeneity={k!r}, but L(3 v) is not 3^{k!r} L(v)."
+        )
 
 
 def _check_parameters(cost, n_features):

@@ -243,9 +243,14 @@ class _WrongVelocity(SquaredEuclidean):
         return 2 * p
 
 
+class _WrongDegree(SquaredEuclidean):
+    homogeneity = 1.5
+
+
 @pytest.mark.parametrize(
     ("cost", "message"),
     [
+        (_WrongDegree(), r"homogeneity=1\.5, but L\(3 v\) is not 3\^1\.5 L\(v\)"),
         (Lp(1.0), r"p of Lp must be > 1, got 1\.0"),
         (Lp(0.5), "p of Lp must be > 1"),
         (Lp(float("nan")), "p of Lp must be > 1, got nan"),
