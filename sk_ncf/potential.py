@@ -8,7 +8,6 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 __all__ = ["ModulePotential", "Potential"]
 
@@ -138,20 +137,23 @@ class _ValueAndGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx, s, b, a, w, beta):
         (k, n, _), width, depth = s.shape, w.shape[-1], a.shape[1] + 1
-        pre = torch.bmm(s, b)  # all B_l s, [K, n, L W]
+        pre = torch.bmm(s, beta * b)  # beta times all B_l s, [K, n, L W]
+        inner = beta * a
         slope, h = torch.empty_like(pre), torch.empty_like(pre)
         z = pre.new_empty(depth, k, n, width)
         for layer in range(depth):
             cols = slice(layer * width, (layer + 1) * width)
             act = pre[..., cols]
             if layer:
-                act = torch.baddbmm(act, z[layer - 1], a[:, layer - 1])
-            act = (act * beta).clamp_(min=-30)  # below: denormals, 10 times slower
+                act.baddbmm_(z[layer - 1], inner[:, layer - 1])
+            act.clamp_(min=-30)  # below: denormals, 10 times slower
             torch.sigmoid(act, out=slope[..., cols])
+            # log(1 + e^a) = a - log sigmoid(a): a third of the time of softplus
+            act.sub_(slope[..., cols].log())
             if layer:
-                torch.add(z[layer - 1], softplus(act), alpha=1 / beta, out=z[layer])
+                torch.add(z[layer - 1], act, alpha=1 / beta, out=z[layer])
             else:
-                torch.mul(softplus(act), 1 / beta, out=z[0])
+                torch.mul(act, 1 / beta, out=z[0])
         u = torch.bmm(z[-1], w.unsqueeze(-1)).squeeze(-1)
         g = w.unsqueeze(-2)
         for layer in reversed(range(depth)):
@@ -174,7 +176,7 @@ class _ValueAndGradient(torch.autograd.Function):
         for layer in range(depth):
             cols = slice(layer * width, (layer + 1) * width)
             if layer:
-                dot[..., cols] += torch.bmm(dz[layer - 1], a[:, layer - 1])
+                dot[..., cols].baddbmm_(dz[layer - 1], a[:, layer - 1])
                 torch.addcmul(
                     dz[layer - 1], slope[..., cols], dot[..., cols], out=dz[layer]
                 )
