@@ -11,44 +11,25 @@ sets the estimator and, for generated problems, the problem. One thread througho
 import argparse
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from joblib import Parallel, delayed
+from problems import (
+    TOYS,
+    Problem,
+    convex_problem,
+    errors,
+    gaussian_problem,
+    reference,
+    toy_problem,
+    w2_problem,
+)
 from threadpoolctl import threadpool_limits
 
-from sk_ncf import NCFTransport, datasets
-from sk_ncf.losses import energy_distance
-from sk_ncf.preconditioner import gaussian_map, weighted_moments
-
-N_TEST = 4096
-
-
-class Case(NamedTuple):
-    """Training rows, and fresh rows of both sides with their exact images."""
-
-    X: np.ndarray
-    X_target: np.ndarray
-    forward: tuple[np.ndarray, np.ndarray]
-    inverse: tuple[np.ndarray, np.ndarray]
-    variances: tuple[float | None, float | None] = (None, None)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A problem by name, and the errors (forward, inverse) to stay below."""
-
-    name: str
-    make: Callable  # of a seed
-    below: tuple[float, float] | None = None
-    cost: str = "sqeuclidean"
-    cost_params: dict | None = None
-    measure: str = "uvp"
-    closed_form: bool = False
+from sk_ncf import NCFTransport
 
 
 @dataclass(frozen=True)
@@ -74,32 +55,13 @@ class Result:
         return bool((np.array(self.errors) < below).all())
 
 
-def w2(path, n, seed):
-    """Rows of the Wasserstein-2 benchmark; they do not depend on the seed."""
-    a = np.load(path)
-    return Case(
-        a["X"][:n],
-        a["Y"][:n],
-        (a["X_test"], a["T_test"]),
-        (a["Y_inv_test"], a["X_inv_test"]),
-        (float(a["var_tgt"]), float(a["var_src"])),
-    )
-
-
-def exact(make, n, d, seed, **params):
-    """Rows of a generated problem."""
-    problem = make(n_samples=n, n_features=d, random_state=seed, **params)
-    X, X_mapped = problem.fresh_pairs(N_TEST, random_state=1000 + seed)
-    X_origin, Y = problem.fresh_pairs(N_TEST, random_state=2000 + seed)
-    return Case(problem.X, problem.X_target, (X, X_mapped), (Y, X_origin))
-
-
-def toy(source, target, seed, n=8192):
-    """Two-dimensional samples: fresh rows stand where exact images would."""
-    rng = np.random.default_rng(seed)
-    sides = (draw(n + 2 * N_TEST, random_state=rng) for draw in (source, target))
-    X, Y = (np.split(rows, [n, n + N_TEST]) for rows in sides)
-    return Case(X[0], Y[0], (X[1], Y[2]), (Y[1], X[2]))
+GENERAL_COSTS = (
+    ("l_1.2", "lp", {"p": 1.2}, (3.0, 4.0)),
+    ("elastic", "elastic", {"gamma": 1.0}, (0.6, 0.6)),
+    ("l_3", "lp", {"p": 3.0}, None),
+    ("norm_power 1.5", "norm_power", {"p": 1.5}, None),
+    ("pseudo_huber", "pseudo_huber", {"delta": 1.0}, None),
+)
 
 
 def problems(data):
@@ -112,61 +74,12 @@ def problems(data):
         (32, 16384, (4.1, 1.4)),
     ):
         if data is not None:
-            path = data / f"w2_d{d}.npz"
-            make = lambda seed, path=path, n=n: w2(path, n, seed)
-            found.append(Problem(f"w2 d={d} n={n}", make, below))
+            found.append(w2_problem(data, d, n, below))
     for d, below in ((8, (0.08, 0.08)), (32, (0.42, 0.42))):
-        make = lambda seed, d=d: exact(datasets.make_gaussians, 4096, d, seed)
-        name = f"gaussians d={d} n=4096"
-        found.append(Problem(name, make, below, closed_form=True))
-    for label, cost, params, below in (
-        ("l_1.2", "lp", {"p": 1.2}, (3.0, 4.0)),
-        ("elastic", "elastic", {"gamma": 1.0}, (0.6, 0.6)),
-        ("l_3", "lp", {"p": 3.0}, None),
-        ("norm_power 1.5", "norm_power", {"p": 1.5}, None),
-        ("pseudo_huber", "pseudo_huber", {"delta": 1.0}, None),
-    ):
-        make = lambda seed, c=cost, p=params: exact(
-            datasets.make_convex_map, 4096, 4, seed, cost=c, cost_params=p
-        )
-        found.append(Problem(f"{label} d=4 n=4096", make, below, cost, params))
-    return found + toys()
-
-
-def toys():
-    """Maps that tear or fold the plane; the exact ones are not known."""
-    pairs = {
-        "swiss roll -> moons": (datasets.make_swiss_roll_2d, datasets.make_two_moons),
-        "checkerboard -> eight": (
-            datasets.make_checkerboard,
-            datasets.make_eight_gaussians,
-        ),
-        "eight -> moons": (datasets.make_eight_gaussians, datasets.make_two_moons),
-    }
-    return [
-        Problem(
-            f"toy {name}", lambda seed, pair=pair: toy(*pair, seed), measure="energy"
-        )
-        for name, pair in pairs.items()
-    ]
-
-
-def distance(X, Y):
-    """Squared energy distance of two samples, times 100."""
-    x, y = (torch.from_numpy(np.asarray(Z, dtype=np.float64))[None] for Z in (X, Y))
-    return 100 * energy_distance(x, y).item()
-
-
-def closed_form(case):
-    """Errors of the Gaussian map between the sample moments, and of its inverse."""
-    (mean_x, cov_x), (mean_y, cov_y) = (
-        weighted_moments(Z, np.ones(len(Z))) for Z in (case.X, case.X_target)
-    )
-    A = gaussian_map(cov_x, cov_y)
-    (x, mapped), (y, origin) = case.forward, case.inverse
-    forward = mean_y + (x - mean_x) @ A
-    inverse = mean_x + (y - mean_y) @ np.linalg.inv(A)
-    return datasets.l2_uvp(forward, mapped), datasets.l2_uvp(inverse, origin)
+        found.append(gaussian_problem(d, 4096, below))
+    for label, cost, params, below in GENERAL_COSTS:
+        found.append(convex_problem(label, cost, params, 4, 4096, below))
+    return found + [toy_problem(name) for name in TOYS]
 
 
 def run(problem, seed):
@@ -183,24 +96,16 @@ def run(problem, seed):
             estimator.transform(case.forward[0]),
             estimator.inverse_transform(case.inverse[0]),
         )
-        wanted, reference = (case.forward[1], case.inverse[1]), None
-        if problem.measure == "energy":
-            errors = tuple(map(distance, mapped, wanted))
-            # Fresh rows of either law against other fresh rows of the same law.
-            reference = tuple(map(distance, (case.inverse[0], case.forward[0]), wanted))
-        else:
-            errors = tuple(map(datasets.l2_uvp, mapped, wanted, case.variances))
-        if problem.closed_form:
-            reference = closed_form(case)
+        measured = errors(problem, case, mapped), reference(problem, case)
     kept = estimator.best_iter_
-    return Result(problem, seed, errors, reference, seconds, estimator.n_iter_, kept)
+    return Result(problem, seed, *measured, seconds, estimator.n_iter_, kept)
 
 
 def worst(results):
     """The worst errors of a problem's results and their mean time, as one result."""
-    errors = tuple(np.max([r.errors for r in results], axis=0))
+    errors_ = tuple(np.max([r.errors for r in results], axis=0))
     seconds = float(np.mean([r.seconds for r in results]))
-    return replace(results[0], errors=errors, seconds=seconds)
+    return replace(results[0], errors=errors_, seconds=seconds)
 
 
 HEADER = (

@@ -65,19 +65,21 @@ class PlateauCosine(Callback):
 
 
 class WeightAverage(Callback):
-    """Exponential moving average of the weights: what is judged and kept.
+    """Moving average of the weights: what is judged and kept.
+
+    Over the last tenth of the steps so far, and at most the last 1 / (1 - decay).
 
     Parameters
     ----------
-    decay : float, default=0.99
+    decay : float, default=0.997
     """
 
-    def __init__(self, decay=0.99):
+    def __init__(self, decay=0.997):
         self.decay = decay
 
     def initialize(self):
         """Forget the average."""
-        self.average = None
+        self.average, self.step = None, 0
         return self
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
@@ -89,7 +91,9 @@ class WeightAverage(Callback):
     @torch.no_grad()
     def on_batch_end(self, net, batch=None, training=None, **kwargs):
         """Move the average towards the weights."""
-        torch._foreach_lerp_(self.average, self.parameters, 1 - self.decay)
+        self.step += 1
+        share = max(1 - self.decay, 10 / (self.step + 10))
+        torch._foreach_lerp_(self.average, self.parameters, share)
 
     @torch.no_grad()
     def swap(self):
@@ -103,9 +107,9 @@ class WeightAverage(Callback):
 class HeldOutRisk(Callback):
     """Judges the averaged weights after every epoch, keeps some, stops the training.
 
-    Kept are the latest weights within one paired standard error of the best held-out
-    risk, if they beat the start (and the map of a warm start) by half of one and by
-    `tol`; else that.
+    Kept are the latest weights within half a paired standard error of the best held-out
+    risk, if they beat the start (and the map of a warm start) by as much and by `tol`;
+    else that.
 
     Parameters
     ----------
@@ -165,7 +169,7 @@ class HeldOutRisk(Callback):
 
     def _keep(self, risk):
         margin = self.best.criterion() - risk.criterion()
-        if margin > 0 or -margin <= risk.standard_error(self.best):
+        if margin > 0 or -margin <= 0.5 * risk.standard_error(self.best):
             self.kept, self.kept_weights = risk, _weights(self.flow)
             self.kept_step = self.schedule.step
         if margin > self.tol:

@@ -1,5 +1,7 @@
 """Which rows are source and which are target: every check on the data a user gives."""
 
+import re
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +13,19 @@ from sklearn.utils.validation import _check_feature_names, validate_data
 __all__ = ["Rows", "both_sides", "checked_rows", "output_rows", "source_rows"]
 
 DTYPES = [np.float64, np.float32]
+
+
+@contextmanager
+def _named(name):
+    """Errors of others' checks that do not say whose value it was."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        text = str(error)
+        if re.search(rf"\b{name}\b", text.partition("\n")[0]):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name}: {text}") from error
 
 
 class Rows(NamedTuple):
@@ -30,7 +45,8 @@ def both_sides(
     source, target : Rows or None
     """
     check_y(X, y)
-    X = validate_data(estimator, X, dtype=DTYPES, ensure_min_samples=2, reset=reset)
+    with _named("X"):
+        X = validate_data(estimator, X, dtype=DTYPES, ensure_min_samples=2, reset=reset)
     weight = checked_weight("sample_weight", sample_weight, len(X))
     extra = None
     if X_target is not None:
@@ -101,18 +117,20 @@ def check_y(X, y):
 
 def checked_rows(estimator, X, *, copy=False):
     """Rows given to a fitted estimator."""
-    return validate_data(estimator, X, dtype=DTYPES, copy=copy, reset=False)
+    with _named("X"):
+        return validate_data(estimator, X, dtype=DTYPES, copy=copy, reset=False)
 
 
 def checked_target(estimator, X_target, ensure_min_samples=1, name="X_target"):
     """Target rows, with the columns the estimator knows."""
-    rows = check_array(
-        X_target,
-        dtype=DTYPES,
-        input_name=name,
-        estimator=estimator,
-        ensure_min_samples=ensure_min_samples,
-    )
+    with _named(name):
+        rows = check_array(
+            X_target,
+            dtype=DTYPES,
+            input_name=name,
+            estimator=estimator,
+            ensure_min_samples=ensure_min_samples,
+        )
     if rows.shape[1] != estimator.n_features_in_:
         raise ValueError(
             f"{name} has {rows.shape[1]} features, but X has "
@@ -126,7 +144,8 @@ def checked_weight(name, weight, n):
     """Row weights as float64, ones where there are none."""
     if weight is None:
         return np.ones(n)
-    weight = np.asarray(weight, dtype=np.float64)
+    with _named(name):
+        weight = np.asarray(weight, dtype=np.float64)
     if weight.ndim == 0:
         weight = np.full(n, float(weight))
     if weight.shape != (n,):
@@ -173,7 +192,8 @@ def output_rows(output_distribution, n_features, rng, n=16384):
                 f"output_distribution must return shape {(n, n_features)} when called "
                 f"with size={(n, n_features)}, got {rows.shape}."
             )
-        return check_array(rows, dtype=DTYPES, input_name="output_distribution")
+        with _named("output_distribution"):
+            return check_array(rows, dtype=DTYPES, input_name="output_distribution")
     seed = np.random.default_rng(rng.randint(2**31))
     uniform = qmc.Sobol(n_features, rng=seed).random(n)
     if output_distribution == "uniform":

@@ -100,7 +100,7 @@ class NCFTransport(
         If False, the whole budget is spent and the training rows choose.
     validation_fraction : float, default=0.1
         Share of the rows of either side held out, at most 2,048 rows.
-    n_iter_no_change : int, default=2000
+    n_iter_no_change : int, default=1000
         Steps without a better held-out risk after which the learning rate decays, or
         the fit ends if nothing has beaten the start.
     tol : float, default=0.0
@@ -132,8 +132,8 @@ class NCFTransport(
     verbose : int, default=0
         1 shows a progress bar on fits of more than two seconds.
     random_state : int, RandomState instance or None, default=None
-        Seed of initial weights, minibatches and held-out rows. The global generators
-        are not used.
+        Seed of initial weights, minibatches and held-out rows. None draws it from
+        NumPy's global generator; no other global generator is ever used.
 
     Attributes
     ----------
@@ -249,7 +249,7 @@ class NCFTransport(
         max_iter="auto",
         early_stopping=True,
         validation_fraction=0.1,
-        n_iter_no_change=2000,
+        n_iter_no_change=1000,
         tol=0.0,
         hj_weight=1.0,
         momentum_weight=0.3,
@@ -519,8 +519,9 @@ class NCFTransport(
             If t is outside [0, 1].
         """
         fitted, rows, mask = self._to_map(X, sample_domain)
-        t = np.asarray(t, dtype=np.float64)
-        if t.shape not in ((), (len(rows),)) or not ((t >= 0) & (t <= 1)).all():
+        t = np.asarray(t)
+        number = t.dtype.kind in "iufb" and t.shape in ((), (len(rows),))
+        if not number or not ((t >= 0) & (t <= 1)).all():
             raise ValueError(
                 f"t must be a number in [0, 1] or {len(rows)} of them, got {t!r}."
             )

@@ -53,11 +53,11 @@ class Potential(nn.Module):
 
         fan_in = torch.ones(n_features + 2, 1) / math.sqrt(n_features)
         fan_in[-2:] = 0.5  # t and the constant
-        self.input_weight = nn.Parameter(normal(n_features + 2, depth * width) * fan_in)
+        self.input_weight = nn.Parameter(normal(depth, n_features + 2, width) * fan_in)
         self.hidden_weight = nn.Parameter(
             normal(depth - 1, width, width) / math.sqrt(width)
         )
-        self.output_weight = nn.Parameter(0.01 * normal(width) / math.sqrt(width))
+        self.output_weight = nn.Parameter(0.01 * normal(width, 1) / math.sqrt(width))
 
     @torch.no_grad()
     def reset(self):
@@ -136,7 +136,8 @@ class _ValueAndGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, s, b, a, w, beta):
-        (k, n, _), width, depth = s.shape, w.shape[-1], a.shape[1] + 1
+        (k, n, _), width, depth = s.shape, w.shape[-2], a.shape[1] + 1
+        b = b.transpose(1, 2).flatten(-2)  # all B_l side by side, [K, d + 2, L W]
         pre = torch.bmm(s, beta * b)  # beta times all B_l s, [K, n, L W]
         inner = beta * a
         slope, h = torch.empty_like(pre), torch.empty_like(pre)
@@ -154,8 +155,8 @@ class _ValueAndGradient(torch.autograd.Function):
                 torch.add(z[layer - 1], act, alpha=1 / beta, out=z[layer])
             else:
                 torch.mul(act, 1 / beta, out=z[0])
-        u = torch.bmm(z[-1], w.unsqueeze(-1)).squeeze(-1)
-        g = w.unsqueeze(-2)
+        u = torch.bmm(z[-1], w).squeeze(-1)
+        g = w.mT
         for layer in reversed(range(depth)):
             cols = slice(layer * width, (layer + 1) * width)
             torch.mul(g, slope[..., cols], out=h[..., cols])
@@ -170,7 +171,7 @@ class _ValueAndGradient(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, cu, cp):
         s, b, a, w, z, slope, h = ctx.saved_tensors
-        depth, width, d = a.shape[1] + 1, w.shape[-1], s.shape[-1] - 2
+        depth, width, d = a.shape[1] + 1, w.shape[-2], s.shape[-1] - 2
         dot = torch.bmm(cp, b[:, :d])  # tangents of all a_l along c_p
         dz = torch.empty_like(z)
         for layer in range(depth):
@@ -185,7 +186,7 @@ class _ValueAndGradient(torch.autograd.Function):
         # g_l sigma''(a_l) da_l, with sigma'' = beta sigma' (1 - sigma')
         alpha = torch.mul(h, dot).mul_(ctx.beta)
         alpha.addcmul_(alpha, slope, value=-1)
-        lam = cu.unsqueeze(-1) * w.unsqueeze(-2)
+        lam = cu.unsqueeze(-1) * w.mT
         grad_a = torch.empty_like(a)
         for layer in reversed(range(depth)):
             cols = slice(layer * width, (layer + 1) * width)
@@ -198,5 +199,6 @@ class _ValueAndGradient(torch.autograd.Function):
         grad_s = torch.bmm(alpha, b.mT) if ctx.needs_input_grad[0] else None
         grad_b = torch.bmm(s.mT, alpha)
         grad_b[:, :d].baddbmm_(cp.mT, h)
-        grad_w = (cu.unsqueeze(-2) @ z[-1]).squeeze(-2) + dz[-1].sum(-2)
+        grad_w = z[-1].mT @ cu.unsqueeze(-1) + dz[-1].sum(-2).unsqueeze(-1)
+        grad_b = grad_b.unflatten(-1, (depth, width)).transpose(1, 2)
         return grad_s, grad_b, grad_a, grad_w, None

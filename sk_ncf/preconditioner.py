@@ -15,7 +15,7 @@ import torch
 
 from sk_ncf.costs import AffineCost, Cost, QuadraticForm, SquaredEuclidean
 
-__all__ = ["Preconditioner", "gaussian_map", "weighted_moments"]
+__all__ = ["Preconditioner", "gaussian_map", "geometric_mean", "weighted_moments"]
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,12 @@ class Preconditioner:
     @classmethod
     def _covariance(cls, cost, mean_x, mean_y, cov_x, cov_y):
         d = len(mean_x)
-        root = np.eye(d)  # A^1/2 of the quadratic form v'Av/2 = |A^1/2 v|^2 / 2
-        if isinstance(cost, QuadraticForm):
-            root = _matrix_power(np.asarray(cost.matrix, dtype=np.float64), 0.5)
-        cov_x, cov_y = root @ cov_x @ root, root @ cov_y @ root
-        p = _matrix_power(gaussian_map(cov_x, cov_y), 0.5)
-        inv_root, inv_p = np.linalg.inv(root), np.linalg.inv(p)
+        root = eye = np.eye(d)
+        if isinstance(cost, QuadraticForm):  # v'Av/2 = |A^1/2 v|^2 / 2
+            root = geometric_mean(np.asarray(cost.matrix, dtype=np.float64), eye)
+            cov_x, cov_y = (_seen_through(root, cov) for cov in (cov_x, cov_y))
+        p = geometric_mean(gaussian_map(cov_x, cov_y), eye)  # A^1/2
+        inv_root, inv_p = _inverse(root), _inverse(p)
         spread = np.trace(p @ cov_x @ p) + np.trace(inv_p @ cov_y @ inv_p)
         scale = np.sqrt(spread / (2 * d)) or 1.0
         source = AffineMap(mean_x, root @ p / scale, scale * inv_p @ inv_root)
@@ -127,14 +127,18 @@ class Preconditioner:
 
 
 def weighted_moments(X, weight, chunk=65536):
-    """Mean (d,) and covariance (d, d) of weighted rows, in float64, by chunks."""
+    """Mean (d,) and covariance (d, d) of weighted rows, in float64, by chunks.
+
+    Relative to the first row, so that a constant feature has variance zero exactly.
+    """
     weight = weight / weight.sum()
-    mean = sum(weight[s] @ X[s].astype(np.float64) for s in _chunks(X, chunk))
+    origin = X[0].astype(np.float64)
+    shift = sum(weight[s] @ (X[s] - origin) for s in _chunks(X, chunk))
     cov = np.zeros((X.shape[1], X.shape[1]))
     for s in _chunks(X, chunk):
-        centred = X[s] - mean
+        centred = X[s] - origin - shift
         cov += centred.T @ (weight[s, None] * centred)
-    return mean, cov
+    return origin + shift, cov
 
 
 def _radius(X, mean, chunk=65536):
@@ -149,13 +153,46 @@ def _chunks(X, size):
 def gaussian_map(cov_x, cov_y):
     r"""The optimal map between centred Gaussians, a symmetric matrix (d, d).
 
-    .. math:: A = C_x^{-1/2} (C_x^{1/2} C_y C_x^{1/2})^{1/2} C_x^{-1/2}
+    .. math:: A = C_x^{-1/2} (C_x^{1/2} C_y C_x^{1/2})^{1/2} C_x^{-1/2} = C_x^{-1} \# C_y
 
     (Olkin and Pukelsheim, "The distance between two random vectors with given
-    dispersion matrices", 1982).
+    dispersion matrices", 1982): the positive definite solution of
+    :math:`A C_x A = C_y`.
     """
-    root, inv_root = _matrix_power(cov_x, 0.5), _matrix_power(cov_x, -0.5)
-    return inv_root @ _matrix_power(root @ cov_y @ root, 0.5) @ inv_root
+    return geometric_mean(_inverse(cov_x), cov_y)
+
+
+def geometric_mean(a, b, max_iter=128):
+    r"""Geometric mean :math:`a \# b` of positive definite matrices; a # I is a^(1/2).
+
+    The common limit of arithmetic and harmonic means (Bhatia, Positive Definite
+    Matrices, 2007, chapter 4). Unlike an eigendecomposition, it keeps the digits of
+    features whose unit is many orders of magnitude smaller than that of others.
+    """
+    balance = np.exp((np.log(np.diag(b)) - np.log(np.diag(a))).mean() / 2)
+    a, inv_b = a * balance, _inverse(b) * balance  # the mean is that of b / balance
+    for _ in range(max_iter):
+        inv_a, b = _inverse(a), _inverse(inv_b)
+        size = np.sqrt(np.diag(a))
+        close = (np.abs(a - b) <= 1e-7 * np.outer(size, size)).all()
+        a, inv_b = (a + b) / 2, (inv_a + inv_b) / 2
+        if close:  # the next error is of the order of the square of this one
+            break
+    return a
+
+
+def _inverse(matrix):
+    """Inverse of a positive definite matrix, computed with a unit diagonal."""
+    size = np.sqrt(np.diag(matrix))
+    outer = np.outer(size, size)
+    inverse = np.linalg.inv(matrix / outer) / outer
+    return (inverse + inverse.T) / 2
+
+
+def _seen_through(root, cov):
+    """Covariance of the rows times `root`, positive definite in spite of rounding."""
+    cov = root @ cov @ root
+    return (cov + cov.T) / 2 + 1e-14 * np.trace(cov) / len(cov) * np.eye(len(cov))
 
 
 def effective_size(weight):
@@ -170,25 +207,28 @@ def shrink_covariances(cov_x, cov_y, n_x, n_y):
     is shrunk towards its mean variance by the oracle approximating shrinkage of Chen,
     Wiesel, Eldar and Hero (2010): negligible for n >> d, decisive for n < d. Features
     constant on both sides, and all features where one side is a single point, get equal
-    variances: the identity.
+    variances (for the former far below the others, so that no other cost than their
+    own is met): the identity.
     """
     d = len(cov_x)
     if not (np.trace(cov_x) > 0 and np.trace(cov_y) > 0):
         eye = np.eye(d) * (max(np.trace(cov_x), np.trace(cov_y)) / d or 1.0)
         return eye, eye
     std = np.sqrt((np.diag(cov_x) + np.diag(cov_y)) / 2)
-    constant = std <= 1e-12 * std.max()
-    unit = np.where(constant, 1.0, std)
-    outer = np.outer(unit, unit)
-    cov_x, cov_y = cov_x / outer, cov_y / outer
+    varies = std > 0
+    unit = np.where(varies, std, std.max())
+    outer, block = np.outer(unit, unit), np.ix_(varies, varies)
     shrunk = []
     for cov, n in ((cov_x, n_x), (cov_y, n_y)):
-        intensity, mean = _oas_intensity(cov, n), np.trace(cov) / d
-        cov = (1 - intensity) * cov + intensity * mean * np.eye(d)
-        cov[constant], cov[:, constant] = 0.0, 0.0
-        cov[constant, constant] = 1.0
-        shrunk.append(cov * outer)
+        full = 1e-8 * np.eye(d)
+        full[block] = _oas((cov / outer)[block], n)
+        shrunk.append(full * outer)
     return shrunk
+
+
+def _oas(cov, n):
+    intensity, mean = _oas_intensity(cov, n), np.trace(cov) / len(cov)
+    return (1 - intensity) * cov + intensity * mean * np.eye(len(cov))
 
 
 def _oas_intensity(cov, n):
@@ -206,9 +246,3 @@ def _cost_unit(cost, shift, scale):
     p = cost.momentum(scale * z + shift) - cost.momentum(shift)
     unit = scale * p.square().mean().sqrt().item()
     return unit if np.isfinite(unit) and unit > 0 else 1.0
-
-
-def _matrix_power(matrix, exponent):
-    """Power of a symmetric positive semi-definite matrix."""
-    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
-    return (vectors * np.maximum(values, np.finfo(float).tiny) ** exponent) @ vectors.T

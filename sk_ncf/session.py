@@ -20,7 +20,14 @@ from sk_ncf.costs import check_cost
 from sk_ncf.domains import output_rows
 from sk_ncf.flow import CharacteristicFlow
 from sk_ncf.preconditioner import Preconditioner, weighted_moments
-from sk_ncf.sampling import PairSampler, Sample, matched_to, split_rows, unique_rows
+from sk_ncf.sampling import (
+    PairSampler,
+    Sample,
+    matched_to,
+    smoothing_scale,
+    split_rows,
+    unique_rows,
+)
 from sk_ncf.training import (
     Objective,
     auto_settings,
@@ -31,8 +38,8 @@ from sk_ncf.training import (
 
 __all__ = ["FitResult", "FitSession", "resolve_device"]
 
-EPOCH = 200  # steps between two looks at the held-out risk
-AT_MOST_HELD_OUT = 2048
+EPOCH = 100  # steps between two looks at the held-out risk
+AT_MOST_HELD_OUT = 4096
 AT_MOST_RESERVED = 1024
 TERMS = ("hj", "momentum", "dual", "hopf_lax", "mmd")
 
@@ -264,6 +271,7 @@ class FitSession:
             self.rng.randint(2**31),
             torch.float32,
             device,
+            smoothing=smoothing_scale(min(len(self.source), len(self.target))),
         )
 
     def _result(self, flow, n_iter):
@@ -289,7 +297,7 @@ class FitSession:
         for row in self.net.history:
             row["batches"] = []
         for callbacks in (self.net.callbacks, self.net.callbacks_):
-            callbacks[:] = [pair for pair in callbacks if pair[0] != "sklearn"]
+            callbacks[:] = [c for c in callbacks if not _named(c, "sklearn")]
 
 
 _MESSAGES = {
@@ -303,6 +311,10 @@ _MESSAGES = {
         "of step {best_iter}, are kept."
     ),
 }
+
+
+def _named(callback, name):
+    return isinstance(callback, tuple) and callback[0] == name
 
 
 def _equally_weighted(sample, n=AT_MOST_RESERVED):

@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from sk_ncf import losses
+from sk_ncf.optimizer import SOAP
 from sk_ncf.potential import ModulePotential, Potential
 
 __all__ = [
@@ -104,15 +105,12 @@ class NCFNet(NeuralNet):
         None takes :class:`~sk_ncf.potential.Potential`.
     criterion : type, default=TermSum
     **kwargs
-        Any parameter of :class:`skorch.NeuralNet`; the optimiser is Adam(0.9, 0.99)
-        unless given.
+        Any parameter of :class:`skorch.NeuralNet`; the optimiser is
+        :class:`~sk_ncf.optimizer.SOAP` unless given.
     """
 
     def __init__(self, module=None, criterion=TermSum, **kwargs):
-        kwargs.setdefault("optimizer", torch.optim.Adam)
-        if kwargs["optimizer"] is torch.optim.Adam:
-            kwargs.setdefault("optimizer__betas", (0.9, 0.99))
-            kwargs.setdefault("optimizer__fused", True)
+        kwargs.setdefault("optimizer", SOAP)
         kwargs.setdefault("train_split", None)
         kwargs.setdefault("verbose", 0)
         super().__init__(module, criterion, **kwargs)
@@ -173,11 +171,11 @@ def train(net, sampler, n_steps):
 
 
 def auto_settings(n_samples, n_features):
-    """Width, depth, learning rate and step budget for n distinct rows of d features."""
-    width = 64 if n_features <= 16 else 128
+    """What "auto" stands for, with n distinct rows of d features."""
+    width = 96 if n_features <= 16 else 128
     return {
         "hidden_layer_sizes": (width,) * 4,
-        "learning_rate_init": 6e-3 * math.sqrt(64 / width),
-        "batch_size": 128,
-        "max_iter": int(min(10_000, max(1_000, 6_000 * (n_samples / 4096) ** 0.25))),
+        "learning_rate_init": 5e-3,
+        "batch_size": 256,
+        "max_iter": int(min(4_000, max(1_000, 2_500 * (n_samples / 4096) ** 0.25))),
     }

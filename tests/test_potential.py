@@ -30,8 +30,8 @@ def _formula(potential, x, t):
     """u(x, t) as the docstring of Potential has it, class by class, layer by layer."""
     values = []
     for k in range(len(x)):
-        B = potential.input_weight[k].split(WIDTH, dim=-1)
-        A, w = potential.hidden_weight[k], potential.output_weight[k]
+        B, A = potential.input_weight[k], potential.hidden_weight[k]
+        w = potential.output_weight[k, :, 0]
         s = torch.cat([x[k], t[k, :, None], torch.ones(x.shape[1], 1)], dim=-1)
         beta = potential.sharpness
         z = torch.log1p(torch.exp(beta * (s @ B[0]))) / beta

@@ -1,0 +1,159 @@
+"""The rules of training: schedule, average, selection, and when to stop."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from problems import PROBLEMS, ExactPotential
+from skorch.history import History
+from torch import nn
+
+from sk_ncf.callbacks import HeldOutRisk, PlateauCosine, WeightAverage
+from sk_ncf.flow import CharacteristicFlow
+
+PROBLEM = next(p for p in PROBLEMS if p.name == "gaussian")
+
+
+# The schedule.
+
+
+def _rates(schedule, n, bases=(0.5,), turn=None):
+    """Learning rates of `n` steps, shape (n, groups); told to decay at step `turn`."""
+    groups = [{"lr": base} for base in bases]
+    net = SimpleNamespace(optimizer_=SimpleNamespace(param_groups=groups))
+    schedule.initialize()
+    rates = []
+    for step in range(n):
+        if step == turn:
+            schedule.start_decay()
+        schedule.on_batch_begin(net, training=True)
+        rates.append([group["lr"] for group in groups])
+    return np.array(rates)
+
+
+def test_rate_warms_up_rests_on_the_plateau_and_falls_to_zero():
+    rates = _rates(PlateauCosine(1000, warmup=100, constant_share=0.6), 1000)[:, 0]
+    np.testing.assert_allclose(rates[:100], 0.5 * np.arange(1, 101) / 100)
+    np.testing.assert_allclose(rates[100:600], 0.5)
+    assert (np.diff(rates[600:]) < 0).all()
+    assert rates[-1] < 1e-4
+
+
+def test_rate_decays_from_when_it_is_told_to_within_two_thirds_of_the_steps_so_far():
+    rates = _rates(PlateauCosine(10_000), 510, turn=300)[:, 0]
+    np.testing.assert_allclose(rates[100:300], 0.5)
+    assert rates[400] == pytest.approx(0.25, rel=1e-2)  # half of the cosine
+    np.testing.assert_allclose(rates[500:], 0, atol=1e-8)
+
+
+def test_rate_of_a_stream_never_falls():
+    assert _rates(PlateauCosine(None), 5000)[-1] == 0.5
+
+
+def test_groups_keep_the_ratio_of_their_rates():
+    rates = _rates(PlateauCosine(300), 300, bases=(0.5, 0.1))
+    np.testing.assert_allclose(rates[:, 0], 5 * rates[:, 1])
+
+
+# The average.
+
+
+def test_average_closes_in_on_constant_weights_along_a_straight_line():
+    module = nn.Linear(2, 2)
+    parameters = list(module.parameters())
+    start = [p.detach().clone() for p in parameters]
+    average = WeightAverage(decay=0.9).initialize()
+    average.on_train_begin(SimpleNamespace(module_=module))
+    left = []
+    for _ in range(100):
+        for p in parameters:
+            nn.init.constant_(p, 3.0)
+        average.on_batch_end(None, training=True)
+        average.swap()
+        shares = [
+            (3 - p.detach()) / (3 - q) for p, q in zip(parameters, start, strict=True)
+        ]
+        shares = torch.cat([share.flatten() for share in shares])
+        torch.testing.assert_close(
+            shares, shares.mean().expand(6), rtol=1e-3, atol=1e-5
+        )
+        left.append(shares.mean().item())
+        average.swap()
+    assert all((p == 3).all() for p in parameters)
+    assert (np.diff([1.0, *left[:5]]) < 0).all()
+    assert left[-1] < 1e-3
+
+
+# The selection: epochs of a potential that is exact at bend 0 and worse away from it.
+
+
+class Bent(ExactPotential):
+    """The exact potential of the problem, bent; it starts at a bend of 0.4."""
+
+    def reset(self):
+        with torch.no_grad():
+            self.bend.fill_(0.4)
+
+
+def _select(bends, patience=10**6, tol=0.0, early_stopping=True, max_steps=10_000):
+    """The rule after epochs of 10 steps with these bends; ends where the rule does."""
+    x = PROBLEM.sample(400)
+    weight = torch.full((1, 400), 1 / 400, dtype=torch.float64)
+    flow = CharacteristicFlow(Bent(PROBLEM.u), PROBLEM.cost)
+    schedule = PlateauCosine(max_steps).initialize()
+    average = WeightAverage(decay=0.0).initialize()
+    risk = HeldOutRisk(schedule, average, patience, tol, early_stopping).initialize()
+    net = SimpleNamespace(module_=flow, history=History())
+    average.on_train_begin(net)
+    risk.judge_on(flow, (x, PROBLEM.T(x), weight, weight))
+    for bend in bends:
+        nn.init.constant_(flow.potential.bend, bend)
+        average.on_batch_end(net, training=True)
+        schedule.step += 10
+        net.history.new_epoch()
+        try:
+            risk.on_epoch_end(net)
+        except KeyboardInterrupt:
+            break
+    weights, step = risk.chosen()
+    return risk, next(iter(weights.values())).item(), step
+
+
+def test_the_best_epoch_is_kept():
+    _, bend, step = _select([0.3, 0.05, 0.2, 0.5])
+    assert (bend, step) == (pytest.approx(0.05), 20)
+
+
+def test_of_epochs_that_are_equally_good_the_latest_is_kept():
+    _, bend, step = _select([0.3, 0.05, 0.05, 0.5])
+    assert (bend, step) == (pytest.approx(0.05), 30)
+
+
+def test_the_start_is_kept_where_nothing_beats_it_by_enough():
+    assert _select([0.5, 0.6])[1:] == (pytest.approx(0.4), 0)
+    assert _select([0.3, 0.2], tol=100.0)[1:] == (pytest.approx(0.4), 0)
+
+
+@pytest.mark.parametrize("bend", [math.nan, math.inf, 1e4])
+def test_a_useless_epoch_ends_the_training_and_is_not_kept(bend):
+    risk, kept, step = _select([0.1, bend, 0.0])
+    assert risk.stop_reason == "diverged"
+    assert (kept, step) == (pytest.approx(0.1), 10)
+
+
+def test_patience_ends_a_training_that_never_beat_its_start():
+    risk, _, step = _select([0.5] * 9, patience=30)
+    assert (risk.stop_reason, step, risk.schedule.step) == ("start", 0, 30)
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_patience_ends_the_plateau_of_a_training_that_beat_its_start(early_stopping):
+    risk, _, _ = _select([0.1] + [0.5] * 9, 30, early_stopping=early_stopping)
+    assert (risk.schedule.turn is not None) == early_stopping
+
+
+def test_the_budget_ends_the_training():
+    risk, _, _ = _select([0.1] * 9, max_steps=50)
+    assert (risk.stop_reason, risk.schedule.step) == ("max_iter", 50)

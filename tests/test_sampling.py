@@ -1,0 +1,179 @@
+"""Rows and weights: a weight is a repetition, and no copy of a row is held out."""
+
+import numpy as np
+import pytest
+import torch
+
+from sk_ncf import SquaredEuclidean
+from sk_ncf.preconditioner import Preconditioner, weighted_moments
+from sk_ncf.sampling import PairSampler, Sample, matched_to, split_rows, unique_rows
+
+
+def _rng(seed=0):
+    return np.random.RandomState(seed)
+
+
+def _repeated(n=60, seed=0):
+    """Distinct rows, a whole weight for each, and the same sample by repetition."""
+    rng = _rng(seed)
+    X, count = rng.standard_normal((n, 3)), rng.randint(1, 5, n)
+    return X, count.astype(float), rng.permutation(np.repeat(X, count, axis=0))
+
+
+def _sampler(source, target, seed=0, batch_size=32, n_batches=5, **options):
+    weights = source.weight, target.weight
+    frame = Preconditioner.fit(source.X, target.X, SquaredEuclidean(), *weights)
+    options = {"dtype": torch.float64, "device": "cpu", **options}
+    return PairSampler(source, target, frame, batch_size, n_batches, seed, **options)
+
+
+def _batches(sampler):
+    return [batch for batch, _ in sampler]
+
+
+def _same(batches, others):
+    return all(
+        torch.equal(batch[key], other[key])
+        for batch, other in zip(batches, others, strict=True)
+        for key in ("x", "y", "t")
+    )
+
+
+def test_a_weight_is_a_repetition_in_any_order():
+    X, count, repeated = _repeated()
+    by_weight, by_repetition = unique_rows(X, count), unique_rows(repeated)
+    np.testing.assert_array_equal(by_weight.X, by_repetition.X)
+    np.testing.assert_allclose(by_weight.weight, by_repetition.weight, rtol=1e-14)
+    assert by_weight.weight.sum() == pytest.approx(1)
+
+
+def test_rows_are_distinct_and_keep_their_share_of_the_weight():
+    rows = np.array([[1.0, 2], [0, 1], [1, 2], [0, 1], [0, 1], [3, 3]])
+    sample = unique_rows(rows, np.array([1.0, 1, 1, 1, 1, 0]))
+    np.testing.assert_array_equal(sample.X, [[0, 1], [1, 2]])
+    np.testing.assert_allclose(sample.weight, [3 / 5, 2 / 5])
+
+
+def test_weights_of_a_part_sum_to_one_in_the_same_proportions():
+    X, count, _ = _repeated()
+    sample = unique_rows(X, count)
+    part = sample.take(np.arange(5, 20))
+    assert len(part) == 15
+    assert part.weight.sum() == pytest.approx(1)
+    ratio = part.weight / sample.weight[5:20]
+    np.testing.assert_allclose(ratio, ratio[0])
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.1, 0.5, 0.9])
+def test_split_parts_the_rows_and_no_copy_of_a_row_is_on_both_sides(fraction):
+    X, _, repeated = _repeated()
+    kept, apart = split_rows(unique_rows(repeated), fraction, 1000, _rng())
+    assert len(apart) == np.ceil(fraction * len(X))
+    sides = [set(map(tuple, side.X)) for side in (kept, apart)]
+    assert not sides[0] & sides[1]
+    assert sides[0] | sides[1] == set(map(tuple, X))
+    assert kept.weight.sum() == pytest.approx(1)
+    assert apart.weight.sum() == pytest.approx(1)
+
+
+def test_split_takes_no_more_than_it_may_and_leaves_two_rows():
+    sample = unique_rows(_rng().standard_normal((50, 2)))
+    assert len(split_rows(sample, 0.5, 7, _rng())[1]) == 7
+    kept, apart = split_rows(sample, 0.999, 1000, _rng())
+    assert (len(kept), len(apart)) == (2, 48)
+    kept, apart = split_rows(sample.take(slice(2)), 0.5, 1000, _rng())
+    assert apart is None
+    assert len(kept) == 2
+
+
+def test_split_is_that_of_its_seed():
+    sample = unique_rows(_rng().standard_normal((50, 2)))
+    splits = [split_rows(sample, 0.3, 99, _rng(seed))[1].X for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(splits[0], splits[1])
+    assert not np.array_equal(splits[0], splits[2])
+
+
+def test_rows_get_the_moments_that_were_asked_for():
+    X, weight, _ = _repeated()
+    cov = np.array([[2, 0.5, 0], [0.5, 1, 0.2], [0, 0.2, 3]])
+    moved = matched_to(X, weight, np.array([5.0, -1, 2]), cov)
+    mean, own_cov = weighted_moments(moved, weight)
+    np.testing.assert_allclose(mean, [5, -1, 2])
+    np.testing.assert_allclose(own_cov, cov, rtol=1e-6, atol=1e-6)
+
+
+def test_rows_with_the_right_moments_stay_where_they_are():
+    X, weight, _ = _repeated()
+    moved = matched_to(X, weight, *weighted_moments(X, weight))
+    np.testing.assert_allclose(moved, X, atol=1e-8)
+
+
+def test_few_rows_get_the_mean_only():
+    X = _rng().standard_normal((5, 3))
+    moved = matched_to(X, np.ones(5), np.array([5.0, -1, 2]), np.eye(3))
+    np.testing.assert_allclose(moved - X, np.tile([5, -1, 2] - X.mean(axis=0), (5, 1)))
+
+
+def test_draws_are_in_proportion_to_the_weights():
+    """Counts are within five standard deviations of the binomial law."""
+    X = np.arange(4.0)[:, None]
+    weight = np.array([0.05, 0.15, 0.3, 0.5])
+    sampler = _sampler(Sample(X, weight), Sample(X, weight[::-1]), n_batches=1000)
+    drawn, n = _batches(sampler), 32_000
+    for key, side, share in (("x", "source", weight), ("y", "target", weight[::-1])):
+        rows = torch.cat([batch[key] for batch in drawn], -2)[0].numpy()
+        rows = getattr(sampler.preconditioner, side).inverse(rows)
+        count = np.bincount(rows.round().astype(int)[:, 0], minlength=4)
+        assert (abs(count - n * share) < 5 * np.sqrt(n * share * (1 - share))).all()
+
+
+def test_times_fill_the_unit_interval():
+    sample = unique_rows(_rng().standard_normal((20, 2)))
+    t = torch.cat([batch["t"] for batch in _batches(_sampler(sample, sample))], -1)
+    assert 0 <= t.min() < 0.1
+    assert 0.9 < t.max() < 1
+
+
+def test_minibatches_are_rows_of_the_samples_in_the_networks_variables():
+    source, target = (unique_rows(_rng(s).standard_normal((9, 3))) for s in (0, 1))
+    sampler = _sampler(source, target, dtype=torch.float32)
+    assert len(sampler) == len(_batches(sampler)) == 5
+    for batch in sampler:
+        inputs, nothing = batch
+        assert nothing.shape == ()
+        assert inputs["t"].shape == (1, 32)
+        frame = sampler.preconditioner
+        sides = [("x", frame.source, source), ("y", frame.target, target)]
+        for key, side, sample in sides:
+            assert inputs[key].shape == (1, 32, 3)
+            assert inputs[key].dtype == torch.float32
+            rows = torch.from_numpy(side.forward(sample.X))
+            gaps = torch.cdist(inputs[key][0].double(), rows)
+            assert gaps.min(1).values.max() < 1e-5
+
+
+def test_minibatches_are_those_of_the_seed_and_new_in_every_epoch():
+    sample = unique_rows(_rng().standard_normal((50, 2)))
+    sampler = _sampler(sample, sample, seed=3)
+    first, second = _batches(sampler), _batches(sampler)
+    again = _sampler(sample, sample, seed=3)
+    assert _same(first, _batches(again))
+    assert _same(second, _batches(again))
+    assert not _same(first, second)
+    assert not _same(first, _batches(_sampler(sample, sample, seed=4)))
+
+
+def test_minibatches_of_repeated_rows_are_those_of_weighted_rows():
+    X, count, repeated = _repeated()
+    by_weight, by_repetition = unique_rows(X, count), unique_rows(repeated)
+    batches = [_batches(_sampler(s, s)) for s in (by_weight, by_repetition)]
+    for ours, wanted in zip(*batches, strict=True):
+        torch.testing.assert_close(ours, wanted)
+
+
+def test_drawing_leaves_the_global_generators_alone():
+    sample = unique_rows(_rng().standard_normal((50, 2)))
+    before = np.random.get_state()[1].copy(), torch.get_rng_state()
+    _batches(_sampler(sample, sample))
+    np.testing.assert_array_equal(before[0], np.random.get_state()[1])
+    assert torch.equal(before[1], torch.get_rng_state())
