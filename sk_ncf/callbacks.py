@@ -8,7 +8,14 @@ from tqdm.auto import tqdm
 
 from sk_ncf.risk import held_out_risk
 
-__all__ = ["HeldOutRisk", "PlateauCosine", "ProgressBar", "TaskEvents", "WeightAverage"]
+__all__ = [
+    "HeldOutRisk",
+    "PlateauCosine",
+    "ProgressBar",
+    "Stop",
+    "TaskEvents",
+    "WeightAverage",
+]
 
 
 class PlateauCosine(Callback):
@@ -105,7 +112,7 @@ class WeightAverage(Callback):
 
 
 class HeldOutRisk(Callback):
-    """Judges the averaged weights after every epoch, keeps some, stops the training.
+    """Judges the averaged weights after every epoch, keeps some, says when to stop.
 
     Kept are the latest weights within half a paired standard error of the best held-out
     risk, if they beat the start (and the map of a warm start) by as much and by `tol`;
@@ -133,6 +140,10 @@ class HeldOutRisk(Callback):
         self.kept_weights, self.kept_step, self.best_step = None, 0, 0
         self.stop_reason = None
         return self
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        """Nothing speaks against going on, yet."""
+        self.stop_reason = None
 
     def judge_on(self, flow, rows):
         """Take the rows (x, y, weight_x, weight_y) to judge on; judge what is kept."""
@@ -178,22 +189,20 @@ class HeldOutRisk(Callback):
     def _see_whether_to_go_on(self, criterion):
         step, schedule = self.schedule.step, self.schedule
         n_features = self.rows[0].shape[-1]
-        # Rows have unit variance here: u = 0 scores 0 and costs about n_features / 2.
-        if not criterion < self.start.criterion() + n_features:
-            self._stop("diverged")
-        if step >= schedule.end:
-            self._stop(
-                "converged" if schedule.end != schedule.max_steps else "max_iter"
-            )
         stalled = self.early_stopping and step - self.best_step >= self.patience
-        if stalled and schedule.turn is None:
-            if self.best_step == 0:
-                self._stop("start")
+        # Rows have unit variance here: u = 0 scores 0 and costs about n_features / 2.
+        # What the warm-up does, the plateau can still mend.
+        if step > schedule.warmup and not criterion < (
+            self.start.criterion() + n_features
+        ):
+            self.stop_reason = "diverged"
+        elif step >= schedule.end:
+            in_full = schedule.end == schedule.max_steps
+            self.stop_reason = "max_iter" if in_full else "converged"
+        elif stalled and schedule.turn is None and self.best_step == 0:
+            self.stop_reason = "start"
+        elif stalled:
             schedule.start_decay()
-
-    def _stop(self, reason):
-        self.stop_reason = reason
-        raise KeyboardInterrupt  # skorch's own way to end a fit
 
     def chosen(self):
         """Weights and step of what is kept, or of an earlier start that is as good."""
@@ -215,6 +224,23 @@ _TRANSIENT = {"rows", "start", "best", "kept", "earlier", "flow"}
 
 def _weights(module):
     return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+class Stop(Callback):
+    """Ends the training where :class:`HeldOutRisk` says so; comes after all others.
+
+    Parameters
+    ----------
+    risk : HeldOutRisk
+    """
+
+    def __init__(self, risk):
+        self.risk = risk
+
+    def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
+        """Stop, once every callback has seen the epoch."""
+        if self.risk.stop_reason is not None:
+            raise KeyboardInterrupt  # skorch's own way to end a fit
 
 
 class ProgressBar(Callback):
@@ -252,7 +278,7 @@ class ProgressBar(Callback):
 
 
 class TaskEvents(Callback):
-    """Tells scikit-learn's own callbacks of every epoch.
+    """Tells scikit-learn's own callbacks of the fit and of every epoch.
 
     Parameters
     ----------
@@ -263,6 +289,14 @@ class TaskEvents(Callback):
 
     def __init__(self, estimator, context):
         self.estimator, self.context = estimator, context
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        """Open the task of the whole fit."""
+        self.context.call_on_fit_task_begin(estimator=self.estimator)
+
+    def on_train_end(self, net, X=None, y=None, **kwargs):
+        """Close it."""
+        self.context.call_on_fit_task_end(estimator=self.estimator)
 
     def on_epoch_begin(self, net, dataset_train=None, dataset_valid=None, **kwargs):
         """Open a task."""

@@ -507,7 +507,12 @@ def _check_parameters(cost, n_features):
 
 
 def _check_matrix(matrix, n_features):
-    matrix = torch.as_tensor(matrix, dtype=torch.float64)
+    try:
+        matrix = torch.as_tensor(matrix, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(
+            f"matrix of QuadraticForm must be a square array of numbers, got {matrix!r}."
+        ) from None
     if matrix.shape != (n_features, n_features):
         raise ValueError(
             f"matrix of QuadraticForm must have shape ({n_features}, {n_features}) for "

@@ -1,6 +1,5 @@
 """NCFTransport: an optimal transport map as a scikit-learn transformer."""
 
-import copy
 import functools
 import warnings
 from numbers import Integral, Real
@@ -88,18 +87,18 @@ class NCFTransport(
         the fit are returned unchanged by :meth:`transform`, as domain adaptation wants.
         When `X_target` is given, the rows of `X` in :meth:`fit` are source rows.
     hidden_layer_sizes : tuple of int, default="auto"
-        Widths of the layers, all equal; "auto": 4 layers of 64 (128 above 16 features).
+        Widths of the layers, all equal; "auto": 4 layers of 96 (128 above 16 features).
     batch_size : int, default="auto"
-        Rows of each side in a minibatch; "auto": 128.
+        Rows of each side in a minibatch; "auto": 256.
     learning_rate_init : float, default="auto"
-        Learning rate of the plateau; "auto": 0.006 sqrt(64 / width).
+        Learning rate of the plateau; "auto": 0.005.
     max_iter : int, default="auto"
-        Most gradient steps of a fit; "auto": 1,000 to 10,000, more for larger samples.
+        Most gradient steps of a fit; "auto": 1,000 to 4,000, more for larger samples.
     early_stopping : bool, default=True
         Hold rows out to choose the weights, and end early when their risk has settled.
         If False, the whole budget is spent and the training rows choose.
     validation_fraction : float, default=0.1
-        Share of the rows of either side held out, at most 2,048 rows.
+        Share of the rows of either side held out, at most 4,096 rows.
     n_iter_no_change : int, default=1000
         Steps without a better held-out risk after which the learning rate decays, or
         the fit ends if nothing has beaten the start.
@@ -130,7 +129,8 @@ class NCFTransport(
         Start from the weights of the last fit; its map is kept unless a better one is
         found.
     verbose : int, default=0
-        1 shows a progress bar on fits of more than two seconds.
+        1 shows a progress bar on fits of more than two seconds; 2 also prints a line
+        per epoch.
     random_state : int, RandomState instance or None, default=None
         Seed of initial weights, minibatches and held-out rows. None draws it from
         NumPy's global generator; no other global generator is ever used.
@@ -396,7 +396,7 @@ class NCFTransport(
             self.cost_ = make_cost(clone(self.cost, safe=False), self.cost_params)
             session = FitSession(self, source, target, stream=True)
         else:
-            session = copy.copy(self._session)
+            session = self._session.resumed()
             session.feed(self, source, target)
         return self._keep(session, session.run(None if first else self.flow_))
 

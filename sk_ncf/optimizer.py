@@ -33,6 +33,8 @@ class SOAP(torch.optim.Optimizer):
         A longer side of a matrix keeps its own basis.
     eps : float, default=1e-8
         Added to the root of the second moment.
+    weight_decay : float, default=0.0
+        Decoupled weight decay: the share of the learning rate by which weights shrink.
 
     References
     ----------
@@ -50,6 +52,7 @@ class SOAP(torch.optim.Optimizer):
         basis_every=10,
         max_side=512,
         eps=1e-8,
+        weight_decay=0.0,
     ):
         defaults = {
             "lr": lr,
@@ -58,6 +61,7 @@ class SOAP(torch.optim.Optimizer):
             "basis_every": basis_every,
             "max_side": max_side,
             "eps": eps,
+            "weight_decay": weight_decay,
         }
         super().__init__(params, defaults)
 
@@ -91,6 +95,7 @@ class SOAP(torch.optim.Optimizer):
         state["square"].mul_(beta2).addcmul_(turned, turned, value=1 - beta2)
         root = (state["square"] / (1 - beta2**step)).sqrt_().add_(group["eps"])
         move = _turn_back(_turn(state["mean"], basis) / root, basis)
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(move, alpha=-group["lr"] / (1 - beta1**step))
 
 

@@ -1,5 +1,6 @@
 """Rows, their weights and classes; the held-out split; paired minibatches."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,6 +102,8 @@ class PairSampler(IterableDataset):
         Rows of each side in a minibatch.
     n_batches : int
         Minibatches per epoch.
+    n_steps : int
+        Minibatches in all; the last epoch may be shorter for it.
     seed : int
     dtype : torch.dtype
     device : torch.device
@@ -115,6 +118,7 @@ class PairSampler(IterableDataset):
         preconditioner,
         batch_size,
         n_batches,
+        n_steps,
         seed,
         dtype,
         device,
@@ -123,6 +127,7 @@ class PairSampler(IterableDataset):
         self.source, self.target = source, target
         self.preconditioner = preconditioner
         self.batch_size, self.n_batches = batch_size, n_batches
+        self.n_epochs, self.n_left = math.ceil(n_steps / n_batches), n_steps
         self.rng = np.random.RandomState(seed)
         self.dtype, self.device, self.smoothing = dtype, device, smoothing
         self._cumulative = [np.cumsum(s.weight) for s in (source, target)]
@@ -130,20 +135,21 @@ class PairSampler(IterableDataset):
     def __len__(self):
         return self.n_batches
 
-    def _draw(self, sample, cumulative, side):
-        n = self.n_batches * self.batch_size
+    def _draw(self, sample, cumulative, side, n_batches):
+        n = n_batches * self.batch_size
         index = np.searchsorted(cumulative, self.rng.uniform(size=n), side="right")
         rows = side.forward(sample.X[np.minimum(index, len(sample) - 1)])
         if self.smoothing:
             rows += self.smoothing * self.rng.standard_normal(rows.shape)
-        shape = (self.n_batches, 1, self.batch_size, rows.shape[1])
+        shape = (n_batches, 1, self.batch_size, rows.shape[1])
         return torch.from_numpy(rows.reshape(shape)).to(self.device, self.dtype)
 
     def __iter__(self):
-        frame = self.preconditioner
-        xs = self._draw(self.source, self._cumulative[0], frame.source)
-        ys = self._draw(self.target, self._cumulative[1], frame.target)
-        times = self.rng.uniform(size=(self.n_batches, 1, self.batch_size))
+        frame, n = self.preconditioner, min(self.n_batches, self.n_left)
+        self.n_left -= n
+        xs = self._draw(self.source, self._cumulative[0], frame.source, n)
+        ys = self._draw(self.target, self._cumulative[1], frame.target, n)
+        times = self.rng.uniform(size=(n, 1, self.batch_size))
         ts = torch.from_numpy(times).to(self.device, self.dtype)
         for x, y, t in zip(xs, ys, ts, strict=True):
             yield {"x": x, "y": y, "t": t}, y.new_zeros(())

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-from skorch.callbacks import GradientNormClipping, PrintLog
+from skorch.callbacks import Callback, GradientNormClipping, PrintLog
 
 from sk_ncf.callbacks import (
     HeldOutRisk,
     PlateauCosine,
     ProgressBar,
+    Stop,
     TaskEvents,
     WeightAverage,
 )
@@ -83,6 +84,13 @@ class FitSession:
         """More rows, of a stream from now on; the change of variables stays."""
         self.estimator, self.stream = estimator, True
         self._split(*self._samples(source, target))
+
+    def resumed(self):
+        """A session that goes on; this one stays as it is, should the next fail."""
+        session = copy.copy(self)
+        own = (self.net, self.risk, self.schedule)
+        session.net, session.risk, session.schedule = copy.deepcopy(own)
+        return session
 
     def suspended(self):
         """What the next call of a stream needs: no training rows, no estimator."""
@@ -185,7 +193,7 @@ class FitSession:
         if previous is not None and self.schedule.step == 0:
             self.risk.judge_initial()
         before = self.schedule.step
-        train(self.net, self._sampler(device), self.n_steps)
+        train(self.net, self._sampler(device))
         return self._result(flow, self.schedule.step - before)
 
     def _flow(self):
@@ -218,9 +226,11 @@ class FitSession:
             estimator.net,
             objective,
             self._callbacks(),
+            Stop(self.risk),
             lr=self._setting("learning_rate_init"),
             device=resolve_device(estimator.device),
             seed=self.rng.randint(2**31),
+            verbose=max(0, estimator.verbose - 1),
         )
 
     def _callbacks(self):
@@ -248,11 +258,10 @@ class FitSession:
         return callbacks + self._own_and_sklearn_callbacks(budget)
 
     def _own_and_sklearn_callbacks(self, budget):
-        callbacks = list(self.estimator.callbacks or [])
+        callbacks = _checked_callbacks(self.estimator.callbacks)
         if not self.stream and hasattr(self.estimator, "_init_callback_context"):
             n_epochs = math.ceil(budget / min(EPOCH, budget))
             context = self.estimator._init_callback_context(max_subtasks=n_epochs)
-            context.call_on_fit_task_begin(estimator=self.estimator)
             callbacks.append(("sklearn", TaskEvents(self.estimator, context)))
         return callbacks
 
@@ -268,6 +277,7 @@ class FitSession:
             self.preconditioner,
             batch_size,
             min(EPOCH, self.n_steps),
+            self.n_steps,
             self.rng.randint(2**31),
             torch.float32,
             device,
@@ -311,6 +321,19 @@ _MESSAGES = {
         "of step {best_iter}, are kept."
     ),
 }
+
+
+def _checked_callbacks(callbacks):
+    callbacks = list(callbacks or [])
+    for callback in callbacks:
+        bare = callback[-1] if isinstance(callback, tuple) else callback
+        kind = bare if isinstance(bare, type) else type(bare)
+        if not issubclass(kind, Callback):
+            raise ValueError(
+                "callbacks must be skorch callbacks or pairs of a name and one, got "
+                f"{callback!r}."
+            )
+    return callbacks
 
 
 def _named(callback, name):

@@ -1,7 +1,5 @@
 """Training, hosted by skorch: the objective as a module, the rules as callbacks."""
 
-import math
-
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import EpochTimer, PassthroughScoring
@@ -139,8 +137,11 @@ def build_potential(template, n_features, hidden_layer_sizes, seed):
         return ModulePotential(template.initialized_instance(template.module, options))
 
 
-def build_net(template, objective, callbacks, *, lr, device, seed):
-    """An initialised skorch net like `template` that minimises `objective`."""
+def build_net(template, objective, callbacks, last, *, lr, device, seed, verbose):
+    """An initialised skorch net like `template` that minimises `objective`.
+
+    Its callbacks are `callbacks`, those of the template, and `last`.
+    """
     template = NCFNet() if template is None else template
     arguments = template.get_params(deep=False)
     for name in list(arguments):
@@ -155,19 +156,19 @@ def build_net(template, objective, callbacks, *, lr, device, seed):
         "iterator_train__generator": torch.Generator().manual_seed(seed),
     }
     arguments.update(loader, module=objective, lr=lr, device=str(device))
-    arguments["callbacks"] = callbacks + list(template.callbacks or [])
+    arguments["callbacks"] = [*callbacks, *(template.callbacks or []), ("stop", last)]
+    arguments["verbose"] = max(verbose, template.verbose)
     return type(template)(**arguments).initialize()
 
 
-def train(net, sampler, n_steps):
-    """Run the skorch fit loop for `n_steps` minibatches, in whole epochs.
+def train(net, sampler):
+    """Run the skorch fit loop over the sampler's epochs.
 
     One thread: the matrices are small, and threads that wait for each other on a busy
     machine cost far more than they bring.
     """
-    n_epochs = max(1, math.ceil(n_steps / len(sampler)))
     with threadpool_limits(limits=1, user_api="openmp"):
-        net.partial_fit(sampler, epochs=n_epochs)
+        net.partial_fit(sampler, epochs=sampler.n_epochs)
 
 
 def auto_settings(n_samples, n_features):

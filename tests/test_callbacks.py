@@ -10,7 +10,7 @@ from problems import PROBLEMS, ExactPotential
 from skorch.history import History
 from torch import nn
 
-from sk_ncf.callbacks import HeldOutRisk, PlateauCosine, WeightAverage
+from sk_ncf.callbacks import HeldOutRisk, PlateauCosine, Stop, WeightAverage
 from sk_ncf.flow import CharacteristicFlow
 
 PROBLEM = next(p for p in PROBLEMS if p.name == "gaussian")
@@ -102,7 +102,7 @@ def _select(bends, patience=10**6, tol=0.0, early_stopping=True, max_steps=10_00
     x = PROBLEM.sample(400)
     weight = torch.full((1, 400), 1 / 400, dtype=torch.float64)
     flow = CharacteristicFlow(Bent(PROBLEM.u), PROBLEM.cost)
-    schedule = PlateauCosine(max_steps).initialize()
+    schedule = PlateauCosine(max_steps, warmup=5).initialize()
     average = WeightAverage(decay=0.0).initialize()
     risk = HeldOutRisk(schedule, average, patience, tol, early_stopping).initialize()
     net = SimpleNamespace(module_=flow, history=History())
@@ -113,8 +113,9 @@ def _select(bends, patience=10**6, tol=0.0, early_stopping=True, max_steps=10_00
         average.on_batch_end(net, training=True)
         schedule.step += 10
         net.history.new_epoch()
+        risk.on_epoch_end(net)
         try:
-            risk.on_epoch_end(net)
+            Stop(risk).on_epoch_end(net)
         except KeyboardInterrupt:
             break
     weights, step = risk.chosen()

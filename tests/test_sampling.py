@@ -6,7 +6,14 @@ import torch
 
 from sk_ncf import SquaredEuclidean
 from sk_ncf.preconditioner import Preconditioner, weighted_moments
-from sk_ncf.sampling import PairSampler, Sample, matched_to, split_rows, unique_rows
+from sk_ncf.sampling import (
+    PairSampler,
+    Sample,
+    matched_to,
+    smoothing_scale,
+    split_rows,
+    unique_rows,
+)
 
 
 def _rng(seed=0):
@@ -23,8 +30,9 @@ def _repeated(n=60, seed=0):
 def _sampler(source, target, seed=0, batch_size=32, n_batches=5, **options):
     weights = source.weight, target.weight
     frame = Preconditioner.fit(source.X, target.X, SquaredEuclidean(), *weights)
-    options = {"dtype": torch.float64, "device": "cpu", **options}
-    return PairSampler(source, target, frame, batch_size, n_batches, seed, **options)
+    options = {"n_steps": 10**6, "dtype": torch.float64, "device": "cpu", **options}
+    options.update(batch_size=batch_size, n_batches=n_batches, seed=seed)
+    return PairSampler(source, target, frame, **options)
 
 
 def _batches(sampler):
@@ -169,6 +177,34 @@ def test_minibatches_of_repeated_rows_are_those_of_weighted_rows():
     batches = [_batches(_sampler(s, s)) for s in (by_weight, by_repetition)]
     for ours, wanted in zip(*batches, strict=True):
         torch.testing.assert_close(ours, wanted)
+
+
+def test_the_last_epoch_ends_with_the_budget():
+    sample = Sample(np.arange(12.0).reshape(4, 3) ** 2, np.full(4, 0.25))
+    sampler = _sampler(sample, sample, n_batches=5, n_steps=12)
+    assert [len(_batches(sampler)) for _ in range(sampler.n_epochs)] == [5, 5, 2]
+
+
+def test_smoothing_adds_its_variance_to_both_sides():
+    sample = unique_rows(_rng().standard_normal((500, 3)))
+    variance = {}
+    for smoothing in (0.0, 0.5):
+        batches = _batches(_sampler(sample, sample, n_batches=400, smoothing=smoothing))
+        for side in ("x", "y"):
+            rows = torch.cat([batch[side] for batch in batches], dim=1)[0]
+            variance[side, smoothing] = rows.var(0)
+    for side in ("x", "y"):
+        added = variance[side, 0.5] - variance[side, 0.0]
+        torch.testing.assert_close(
+            added, torch.full_like(added, 0.25), rtol=0.0, atol=0.06
+        )
+
+
+def test_smoothing_is_for_few_rows_and_never_more_than_a_fifth_of_their_spread():
+    scales = [smoothing_scale(n) for n in (4, 1000, 4000, 10**6)]
+    assert scales[0] == scales[1] == 0.2
+    assert scales[2] < 0.06
+    assert scales[3] < 1e-3
 
 
 def test_drawing_leaves_the_global_generators_alone():
