@@ -18,6 +18,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from sk_ncf import NCFTransport
+from sk_ncf.optimizer import SOAP
 
 MEMORY_BELOW = 300  # MB of a fit above its data
 OVERHEAD_BELOW = 0.10  # of skorch, over a bare loop
@@ -110,7 +111,7 @@ def batches(estimator, X, Y, n=200):
     out = []
     for _ in range(n):
         sides = ((frame.source, X), (frame.target, Y))
-        x, y = (side.forward(Z[rng.integers(len(Z), size=128)]) for side, Z in sides)
+        x, y = (side.forward(Z[rng.integers(len(Z), size=256)]) for side, Z in sides)
         x, y = (torch.from_numpy(z).float()[None] for z in (x, y))
         batch = {"x": x, "y": y, "t": torch.rand(x.shape[:2])}
         out.append((batch, y.new_zeros(())))
@@ -118,7 +119,7 @@ def batches(estimator, X, Y, n=200):
 
 
 def bare_steps(net, optimizer, data):
-    """The same steps in plain PyTorch: loss, gradient, clip, Adam, average."""
+    """The same steps in plain PyTorch: loss, gradient, clip, SOAP, average."""
     objective = net.module_
     parameters = list(objective.parameters())
     average = [p.detach().clone() for p in parameters]
@@ -157,9 +158,7 @@ def overhead(n_rounds=12):
     passed = True
     for d in (2, 8, 32):
         net, data = fitted_net(d)
-        optimizer = torch.optim.Adam(
-            net.module_.parameters(), lr=1e-6, betas=(0.9, 0.99), fused=True
-        )
+        optimizer = SOAP(net.module_.parameters(), lr=1e-6)
         runs = {
             "bare": partial(bare_steps, net, optimizer, data),
             "skorch": partial(skorch_steps, net, data),

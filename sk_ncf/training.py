@@ -178,5 +178,5 @@ def auto_settings(n_samples, n_features):
         "hidden_layer_sizes": (width,) * 4,
         "learning_rate_init": 5e-3,
         "batch_size": 256,
-        "max_iter": int(min(4_000, max(1_000, 2_500 * (n_samples / 4096) ** 0.25))),
+        "max_iter": int(min(3_600, max(1_000, 2_500 * (n_samples / 4096) ** 0.25))),
     }
