@@ -85,7 +85,7 @@ def smoothing_scale(n_samples):
     side, which this noise draws from, cannot be. Its bias is of the second order and
     the same on both sides; it vanishes faster than the sampling error as n grows.
     """
-    return min(0.2, 400 / n_samples)
+    return min(0.2, 200 / n_samples)
 
 
 class PairSampler(IterableDataset):
