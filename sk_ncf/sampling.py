@@ -78,14 +78,14 @@ def matched_to(rows, weight, mean, cov):
     return (rows - own_mean) @ gaussian_map(own_cov + ridge, cov + ridge) + mean
 
 
-def smoothing_scale(n_samples):
+def smoothing_scale(n_samples, n_features):
     """Standard deviation of the noise on training rows, in standard deviations of theirs.
 
     Few rows are learnt by heart within seconds; a kernel density estimate of either
     side, which this noise draws from, cannot be. Its bias is of the second order and
     the same on both sides; it vanishes faster than the sampling error as n grows.
     """
-    return min(0.2, 200 / n_samples)
+    return min(0.2, 50 * n_features / n_samples)
 
 
 class PairSampler(IterableDataset):

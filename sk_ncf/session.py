@@ -281,7 +281,9 @@ class FitSession:
             self.rng.randint(2**31),
             torch.float32,
             device,
-            smoothing=smoothing_scale(min(len(self.source), len(self.target))),
+            smoothing=smoothing_scale(
+                min(len(self.source), len(self.target)), self.n_features
+            ),
         )
 
     def _result(self, flow, n_iter):
