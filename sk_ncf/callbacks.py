@@ -114,9 +114,9 @@ class WeightAverage(Callback):
 class HeldOutRisk(Callback):
     """Judges the averaged weights after every epoch, keeps some, says when to stop.
 
-    Kept are the latest weights within half a paired standard error of the best held-out
-    risk, if they beat the start (and the map of a warm start) by as much and by `tol`;
-    else that.
+    Kept are the latest weights within `margin` paired standard errors of the best
+    held-out risk, if they beat the start (and the map of a warm start) by half of one
+    and by `tol`; else that.
 
     Parameters
     ----------
@@ -128,12 +128,16 @@ class HeldOutRisk(Callback):
         Improvements of the risk below this one do not count.
     early_stopping : bool
         Whether to end the plateau early.
+    margin : float, default=0.5
+        Standard errors of the risk that later weights may be behind the best.
     """
 
-    def __init__(self, schedule, average, patience, tol=0.0, early_stopping=True):
+    def __init__(
+        self, schedule, average, patience, tol=0.0, early_stopping=True, margin=0.5
+    ):
         self.schedule, self.average = schedule, average
         self.patience, self.tol = patience, tol
-        self.early_stopping = early_stopping
+        self.early_stopping, self.margin = early_stopping, margin
 
     def initialize(self):
         """Nothing is kept yet."""
@@ -180,7 +184,7 @@ class HeldOutRisk(Callback):
 
     def _keep(self, risk):
         margin = self.best.criterion() - risk.criterion()
-        if margin > 0 or -margin <= 0.5 * risk.standard_error(self.best):
+        if margin > 0 or -margin <= self.margin * risk.standard_error(self.best):
             self.kept, self.kept_weights = risk, _weights(self.flow)
             self.kept_step = self.schedule.step
         if margin > self.tol:

@@ -42,6 +42,7 @@ __all__ = ["FitResult", "FitSession", "resolve_device"]
 EPOCH = 100  # steps between two looks at the held-out risk
 AT_MOST_HELD_OUT = 4096
 AT_MOST_RESERVED = 1024
+FEW_PASSES = 30  # over the rows: too few to learn them by heart, so later is better
 TERMS = ("hj", "momentum", "dual", "hopf_lax", "mmd")
 
 
@@ -244,6 +245,7 @@ class FitSession:
             estimator.n_iter_no_change,
             estimator.tol,
             estimator.early_stopping and not self.stream,
+            margin=0.5 if self._passes(budget) > FEW_PASSES else 1.0,
         )
         callbacks = [
             ("schedule", self.schedule),
@@ -256,6 +258,11 @@ class FitSession:
         if estimator.verbose > 1:
             callbacks.append(("log", PrintLog()))
         return callbacks + self._own_and_sklearn_callbacks(budget)
+
+    def _passes(self, budget):
+        """How often the budget sees every row of the smaller side."""
+        rows = min(len(self.source), len(self.target))
+        return budget * self._setting("batch_size") / rows
 
     def _own_and_sklearn_callbacks(self, budget):
         callbacks = _checked_callbacks(self.estimator.callbacks)
