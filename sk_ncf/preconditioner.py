@@ -30,6 +30,10 @@ class AffineMap:
         """Rows in the new variables, shape (n, d), float64."""
         return (np.asarray(X, dtype=np.float64) - self.mean) @ self.matrix
 
+    def moments(self, mean, cov):
+        """Mean (d,) and covariance (d, d) in the new variables, from the original ones."""
+        return (mean - self.mean) @ self.matrix, self.matrix.T @ cov @ self.matrix
+
     def inverse(self, X):
         """Rows back in the original variables, shape (n, d), float64."""
         return np.asarray(X, dtype=np.float64) @ self.inverse_matrix + self.mean

@@ -156,7 +156,7 @@ class FitSession:
         sides = (self.preconditioner.source, self.preconditioner.target)
         fresh = []
         for side, rows, full in zip(sides, held_out, samples, strict=True):
-            moments = weighted_moments(side.forward(full.X), full.weight)
+            moments = side.moments(*weighted_moments(full.X, full.weight))
             fresh.append(
                 Sample(
                     matched_to(side.forward(rows.X), rows.weight, *moments), rows.weight

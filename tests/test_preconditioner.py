@@ -236,3 +236,14 @@ def test_units_change_the_scale_and_nothing_else():
         moved = large.source.forward(1e8 * X)
         np.testing.assert_allclose(moved, plain.source.forward(X), atol=1e-9)
         assert large.unit == pytest.approx(plain.unit * 1e8 ** (cost.homogeneity))
+
+
+def test_moments_move_with_the_rows():
+    rng = np.random.RandomState(0)
+    X, Y = rng.standard_normal((80, 3)) + 5, rng.standard_normal((70, 3)) ** 2
+    weight = rng.uniform(size=80)
+    frame = Preconditioner.fit(X, Y, SquaredEuclidean(), weight, np.ones(70))
+    moved = frame.source.moments(*weighted_moments(X, weight))
+    wanted = weighted_moments(frame.source.forward(X), weight)
+    for ours, theirs in zip(moved, wanted, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-12)
