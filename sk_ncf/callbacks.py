@@ -183,11 +183,11 @@ class HeldOutRisk(Callback):
         self._see_whether_to_go_on(risk.criterion())
 
     def _keep(self, risk):
-        margin = self.best.criterion() - risk.criterion()
-        if margin > 0 or -margin <= self.margin * risk.standard_error(self.best):
+        gain = self.best.criterion() - risk.criterion()
+        if gain > 0 or -gain <= self.margin * risk.standard_error(self.best):
             self.kept, self.kept_weights = risk, _weights(self.flow)
             self.kept_step = self.schedule.step
-        if margin > self.tol:
+        if gain > self.tol:
             self.best, self.best_step = risk, self.schedule.step
 
     def _see_whether_to_go_on(self, criterion):

@@ -467,10 +467,10 @@ def check_cost(cost, n_features, scale=1.0):
                 f"{name}: lagrangian must map rows of shape (n, d) to values of shape "
                 f"(n,), got {tuple(low.shape)} for rows of shape {tuple(a.shape)}."
             )
-        _check_degree(cost, x, low)
         values = torch.cat([low, mid, high, cost.momentum(x).reshape(-1)])
         if not values.isfinite().all():
             raise ValueError(f"{name} is not finite at displacements of size {scale}.")
+        _check_degree(cost, x, low)
         gap = (low + high) / 2 - mid
         if not (gap > 1e-13 * (low.abs() + high.abs())).all():
             raise ValueError(

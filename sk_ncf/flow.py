@@ -74,16 +74,17 @@ class CharacteristicFlow(nn.Module):
         foot = self.foot(y)
         return self.minimise_pairs(foot, y, refinements).x if refinements else foot
 
-    def hopf_lax(self, y: Tensor, n_iter: int) -> Tensor:
-        r"""The minimum over x of u(x, 0) + c(x, y), as found in `n_iter` steps.
+    def hopf_lax(self, y: Tensor, n_iter: int) -> tuple[Tensor, Tensor]:
+        r"""u(x, 0) + c(x, y) at the foot of y, and its minimum over x after `n_iter` steps.
 
-        Searched from the foot of y or, where that is lower, from y itself: a foot that
-        lies far astray would otherwise be taken for a minimum.
+        Searched from the foot or, where that is lower, from y itself: a foot that lies
+        far astray would otherwise be taken for a minimum. Both of shape [K, n].
         """
         foot = self.minimise_pairs(self.foot(y), y, 0)
         rest = self.minimise_pairs(y, y, 0)
         lower = (foot.value <= rest.value).unsqueeze(-1)
-        return self.minimise_pairs(torch.where(lower, foot.x, y), y, n_iter).value
+        start = torch.where(lower, foot.x, y)
+        return foot.value, self.minimise_pairs(start, y, n_iter).value
 
     def characteristics(
         self, x: Tensor, y: Tensor

@@ -71,8 +71,8 @@ def held_out_risk(flow: CharacteristicFlow, x, y, weight_x, weight_y, n_iter=12)
     .. math:: J(u) = E_x u(x, 0) - E_y \min_x [u(x, 0) + c(x, y)]
 
     A proper scoring rule for transport maps, lower is better (Hutter and Rigollet,
-    2021; Vacher and Vialard, 2022). The minimum is searched in
-    `n_iter` steps (:meth:`~sk_ncf.flow.CharacteristicFlow.hopf_lax`).
+    2021; Vacher and Vialard, 2022). The minimum is searched in `n_iter` steps
+    (:meth:`~sk_ncf.flow.CharacteristicFlow.hopf_lax`).
 
     Parameters
     ----------
@@ -87,7 +87,6 @@ def held_out_risk(flow: CharacteristicFlow, x, y, weight_x, weight_y, n_iter=12)
     -------
     Risk
     """
-    amortised = flow.minimise_pairs(flow.foot(y), y, 0).value
-    target = flow.hopf_lax(y, n_iter)
+    amortised, target = flow.hopf_lax(y, n_iter)
     source = flow.potential(x, x.new_zeros(x.shape[:-1]))
     return Risk(source, target, amortised - target, weight_x, weight_y)

@@ -178,7 +178,7 @@ class FitSession:
         previous : CharacteristicFlow, default=None
             Fitted flow whose weights to start from.
         """
-        if min(len(self.source), len(self.target)) < 4:
+        if self._n_rows() < 4:
             flow = self._flow()
             flow.potential.reset()
             return FitResult(flow, None, 0, 0, "too_few_rows")
@@ -259,10 +259,13 @@ class FitSession:
             callbacks.append(("log", PrintLog()))
         return callbacks + self._own_and_sklearn_callbacks(budget)
 
+    def _n_rows(self):
+        """Training rows of the smaller side."""
+        return min(len(self.source), len(self.target))
+
     def _passes(self, budget):
         """How often the budget sees every row of the smaller side."""
-        rows = min(len(self.source), len(self.target))
-        return budget * self._setting("batch_size") / rows
+        return budget * self._setting("batch_size") / self._n_rows()
 
     def _own_and_sklearn_callbacks(self, budget):
         callbacks = _checked_callbacks(self.estimator.callbacks)
@@ -288,9 +291,7 @@ class FitSession:
             self.rng.randint(2**31),
             torch.float32,
             device,
-            smoothing=smoothing_scale(
-                min(len(self.source), len(self.target)), self.n_features
-            ),
+            smoothing=smoothing_scale(self._n_rows(), self.n_features),
         )
 
     def _result(self, flow, n_iter):

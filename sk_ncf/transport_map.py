@@ -71,7 +71,7 @@ class TransportMap:
         for Y_part in self._chunks(Y):
             y = self._tensor(frame.target.forward(Y_part), np.float64)
             with torch.no_grad():
-                minima.append(flow.hopf_lax(y, 12))
+                minima.append(flow.hopf_lax(y, 12)[1])
         source, minimum = torch.cat(sources, -1).mean(), torch.cat(minima, -1).mean()
         offsets = frame.offsets(X, frame.source, -1.0).mean()
         offsets += frame.offsets(Y, frame.target, 1.0).mean()

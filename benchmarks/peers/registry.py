@@ -35,6 +35,7 @@ class Entry:
 OTT = ("jax", "ott", "flax", "diffrax")
 OTT_COSTS = ("sqeuclidean", "lp", "norm_power", "elastic")
 COSINE = {"cosine": True}
+MMR_BEST = {"inner": 5, "batch": 256, **COSINE}
 
 PEERS = {
     "sk_ncf": Entry(
@@ -131,19 +132,14 @@ PEERS = {
         "mmr:MMR",
         settings={
             "default": {"form": "dense"},
-            "inner 5, batch 256, cosine": {
-                "form": "dense",
-                "inner": 5,
-                "batch": 256,
-                **COSINE,
-            },
+            "inner 5, batch 256, cosine": {"form": "dense", **MMR_BEST},
         },
     ),
     "MM:R MLP": Entry(
         "mmr:MMR",
         settings={
             "default": {},
-            "inner 5, batch 256, cosine": {"inner": 5, "batch": 256, **COSINE},
+            "inner 5, batch 256, cosine": MMR_BEST,
         },
         costs=None,
     ),
@@ -151,12 +147,7 @@ PEERS = {
         "mmr:MMR",
         settings={
             "default": {"form": "icnn"},
-            "inner 5, batch 256, cosine": {
-                "form": "icnn",
-                "inner": 5,
-                "batch": 256,
-                **COSINE,
-            },
+            "inner 5, batch 256, cosine": {"form": "icnn", **MMR_BEST},
         },
     ),
 }
