@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 __all__ = ["ModulePotential", "Potential"]
 
+IN_CACHE = 200_000  # hidden values; four times as many take four times as long a row
+
 
 class Potential(nn.Module):
     r"""Residual perceptron :math:`u(x, t)` with the input fed to every layer.
@@ -75,8 +77,22 @@ class Potential(nn.Module):
         d = x.shape[-1]
         s = x.new_ones(*x.shape[:-1], d + 2)
         s[..., :d], s[..., d] = x, t
+        if torch.is_grad_enabled() or x.device.type != "cpu":
+            return self._at(s)
+        parts = [self._at(part) for part in s.split(self._block(), -2)]
+        if len(parts) == 1:
+            return parts[0]
+        u, p = zip(*parts, strict=True)
+        return torch.cat(u, -1), torch.cat(p, -2)
+
+    def _at(self, s):
         weights = (self.input_weight, self.hidden_weight, self.output_weight)
         return _ValueAndGradient.apply(s, *weights, self.sharpness)
+
+    def _block(self):
+        """Rows of a pass whose hidden values stay in a processor's cache."""
+        n_classes, depth, _, width = self.input_weight.shape
+        return max(64, IN_CACHE // (n_classes * depth * width))
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """u(x, t), shape [K, n]."""
@@ -139,9 +155,9 @@ class _ValueAndGradient(torch.autograd.Function):
         b = b.transpose(0, 1)  # layers first: every layer is one block of memory
         pre = torch.matmul(s, beta * b)  # beta times all B_l s, [L, K, n, W]
         inner, hidden = (beta * a).unbind(1), a.mT.unbind(1)
-        slope, h, z = (torch.empty_like(pre) for _ in range(3))
-        zs, slopes, hs = z.unbind(), slope.unbind(), h.unbind()
-        for layer, act in enumerate(pre.unbind()):
+        slope, z = torch.empty_like(pre), torch.empty_like(pre)
+        zs, slopes, hs = z.unbind(), slope.unbind(), pre.unbind()
+        for layer, act in enumerate(hs):
             if layer:
                 act.baddbmm_(zs[layer - 1], inner[layer - 1])
             act.clamp_(min=-30)  # below: denormals, 10 times slower
@@ -153,7 +169,7 @@ class _ValueAndGradient(torch.autograd.Function):
             else:
                 torch.mul(act, 1 / beta, out=zs[0])
         u = torch.bmm(zs[-1], w).squeeze(-1)
-        g = w.mT
+        h, g = pre, w.mT  # the values before the activation are no longer needed
         for layer in reversed(range(len(b))):
             torch.mul(g, slopes[layer], out=hs[layer])
             if layer:
@@ -176,12 +192,12 @@ class _ValueAndGradient(torch.autograd.Function):
         for layer in range(1, len(b)):
             das[layer].baddbmm_(dzs[layer - 1], hidden[layer - 1])
             torch.addcmul(dzs[layer - 1], slopes[layer], das[layer], out=dzs[layer])
-        # g_l sigma''(a_l) da_l, with sigma'' = beta sigma' (1 - sigma')
-        alpha = torch.addcmul(h, h, slope, value=-1).mul_(da)
         lam, grad_a = cu.unsqueeze(-1) * w.mT, torch.empty_like(a)
-        alphas, grads = alpha.unbind(), grad_a.unbind(1)
+        alpha, alphas, grads = da, das, grad_a.unbind(1)  # alpha takes the place of da
         for layer in reversed(range(len(b))):
-            alphas[layer].addcmul_(lam, slopes[layer])
+            # g_l sigma''(a_l) da_l, with sigma'' = beta sigma' (1 - sigma')
+            bend = torch.addcmul(hs[layer], hs[layer], slopes[layer], value=-1)
+            alphas[layer].mul_(bend).addcmul_(lam, slopes[layer])
             if layer:
                 lam = torch.baddbmm(lam, alphas[layer], hidden[layer - 1].mT)
                 torch.bmm(zs[layer - 1].mT, alphas[layer], out=grads[layer - 1])
