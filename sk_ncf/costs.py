@@ -330,7 +330,7 @@ def _conjugate_exponent(p):
 
 
 def _tiny(x):
-    return torch.finfo(x.dtype).eps ** 0.75
+    return torch.finfo(x.dtype).tiny ** 0.15
 
 
 def _power(r, exponent):

@@ -1,7 +1,8 @@
 r"""The terms of the objective, each one short pure function of the characteristics.
 
 Every function returns one value per class, shape [K]. Rows carry no weights: minibatches
-are drawn in proportion to them. References: Park, Liu, Zhou, Osher,
+are drawn in proportion to them. Squares are taken in pseudo-Huber form, equal to them
+where residuals are small. References: Park, Liu, Zhou, Osher,
 "Neural Hamilton-Jacobi Characteristic Flows for Optimal Transport", ICLR 2026,
 https://arxiv.org/abs/2510.01153 (the implicit residual and the matching term); Makkuva
 et al., "Optimal transport mapping via input convex neural networks", ICML 2020, and
@@ -44,13 +45,13 @@ def implicit_residual(flow: CharacteristicFlow, x: Tensor, t: Tensor) -> Tensor:
 
 
 def hj_residual(x: Characteristic, y: Characteristic) -> Tensor:
-    r"""Squared implicit residual along whole characteristics, from both ends.
+    r"""Implicit residual along whole characteristics, from both ends, squared.
 
     .. math:: [u(y, 1) - L(v) - u(foot, 0)]^2 + [u(head, 1) - L(v) - u(x, 0)]^2
     """
     from_y = (y.u - y.action - y.u_end).square()
     from_x = (x.u_end - x.action - x.u).square()
-    return from_y.mean(-1) + from_x.mean(-1)
+    return _tamed(from_y).mean(-1) + _tamed(from_x).mean(-1)
 
 
 def momentum_residual(x: Characteristic, y: Characteristic) -> Tensor:
@@ -60,7 +61,7 @@ def momentum_residual(x: Characteristic, y: Characteristic) -> Tensor:
     """
     from_y = (y.p_end - y.p).square().sum(-1)
     from_x = (x.p_end - x.p).square().sum(-1)
-    return from_y.mean(-1) + from_x.mean(-1)
+    return _tamed(from_y).mean(-1) + _tamed(from_x).mean(-1)
 
 
 def semi_dual(x: Characteristic, y: Characteristic, pairs: Tensor) -> Tensor:
@@ -91,7 +92,17 @@ def hopf_lax_violation(pairs: Tensor, u_y: Tensor) -> Tensor:
     .. math:: E_{x, y} \max(0, u(y, 1) - u(x, 0) - c(x, y))^2,
        \qquad u(y, 1) = \min_x u(x, 0) + c(x, y).
     """
-    return torch.relu(u_y.unsqueeze(-2) - pairs).square().mean((-2, -1))
+    excess = torch.relu(u_y.unsqueeze(-2) - pairs)
+    return _tamed(excess.square()).mean((-2, -1))
+
+
+def _tamed(square: Tensor) -> Tensor:
+    r"""Pseudo-Huber form :math:`2 (\sqrt{1 + r^2} - 1)` of a squared residual.
+
+    The square where it is small, :math:`2 |r|` where it is not: rows far out, whose
+    residual grows with the square of their distance, would else be all that counts.
+    """
+    return 2 * square / (1 + (1 + square).sqrt())
 
 
 def energy_distance(x: Tensor, y: Tensor, unbiased: bool = False) -> Tensor:

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ModulePotential", "Potential"]
+__all__ = ["MeanPotential", "ModulePotential", "Potential"]
 
 IN_CACHE = 200_000  # hidden values; four times as many take four times as long a row
 
@@ -129,6 +129,35 @@ class ModulePotential(nn.Module):
             u = self.scale * u
             (p,) = torch.autograd.grad(u.sum(), x, create_graph=create_graph)
         return (u, p) if create_graph else (u.detach(), p)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """u(x, t), shape [1, n]."""
+        return self.value_and_gradient(x, t)[0]
+
+
+class MeanPotential(nn.Module):
+    """The mean of potentials that stand side by side on the class axis.
+
+    Parameters
+    ----------
+    members : Potential
+        With `n_members` potentials, trained each on its own rows.
+    n_members : int
+    """
+
+    def __init__(self, members, n_members):
+        super().__init__()
+        self.members, self.n_members = members, n_members
+
+    def reset(self):
+        """Set u = 0 everywhere."""
+        self.members.reset()
+
+    def value_and_gradient(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """u(x, t), shape [1, n], and its gradient, shape [1, n, d]."""
+        x = x.expand(self.n_members, -1, -1)
+        u, p = self.members.value_and_gradient(x, t)
+        return u.mean(0, keepdim=True), p.mean(0, keepdim=True)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """u(x, t), shape [1, n]."""

@@ -12,6 +12,7 @@ from sk_ncf.preconditioner import gaussian_map, weighted_moments
 __all__ = [
     "PairSampler",
     "Sample",
+    "held_out_folds",
     "matched_to",
     "smoothing_scale",
     "split_rows",
@@ -65,6 +66,28 @@ def split_rows(sample, fraction, at_most, rng):
     return sample.take(np.sort(order[n_apart:])), sample.take(np.sort(order[:n_apart]))
 
 
+def held_out_folds(sample, n_members, fraction, at_most, rng):
+    """For each member the rows it trains on, and those apart that judge it.
+
+    Every member sets `fraction` of the rows apart (all members together `at_most`), as
+    far as there are rows each its own; a sample too small to part judges itself.
+
+    Returns
+    -------
+    list of pairs of Sample
+    """
+    n, order = len(sample), rng.permutation(len(sample))
+    size = min(at_most // n_members, int(np.ceil(fraction * n)), n - 2)
+    if size < 1:
+        return [(sample, sample)] * n_members
+    folds = []
+    for k in range(n_members):
+        apart = np.zeros(n, dtype=bool)
+        apart[order[np.arange(k * size, (k + 1) * size) % n]] = True
+        folds.append((sample.take(~apart), sample.take(apart)))
+    return folds
+
+
 def matched_to(rows, weight, mean, cov):
     """Rows moved to the given mean and covariance by the optimal linear map.
 
@@ -96,7 +119,8 @@ class PairSampler(IterableDataset):
 
     Parameters
     ----------
-    source, target : Sample
+    sources, targets : sequence of Sample
+        One of each for every member.
     preconditioner : Preconditioner
     batch_size : int
         Rows of each side in a minibatch.
@@ -113,8 +137,8 @@ class PairSampler(IterableDataset):
 
     def __init__(
         self,
-        source,
-        target,
+        sources,
+        targets,
         preconditioner,
         batch_size,
         n_batches,
@@ -124,32 +148,37 @@ class PairSampler(IterableDataset):
         device,
         smoothing=0.0,
     ):
-        self.source, self.target = source, target
+        self.sources, self.targets = (
+            [(sample, np.cumsum(sample.weight)) for sample in side]
+            for side in (sources, targets)
+        )
         self.preconditioner = preconditioner
         self.batch_size, self.n_batches = batch_size, n_batches
         self.n_epochs, self.n_left = math.ceil(n_steps / n_batches), n_steps
         self.rng = np.random.RandomState(seed)
         self.dtype, self.device, self.smoothing = dtype, device, smoothing
-        self._cumulative = [np.cumsum(s.weight) for s in (source, target)]
 
     def __len__(self):
         return self.n_batches
 
-    def _draw(self, sample, cumulative, side, n_batches):
-        n = n_batches * self.batch_size
-        index = np.searchsorted(cumulative, self.rng.uniform(size=n), side="right")
-        rows = side.forward(sample.X[np.minimum(index, len(sample) - 1)])
-        if self.smoothing:
-            rows += self.smoothing * self.rng.standard_normal(rows.shape)
-        shape = (n_batches, 1, self.batch_size, rows.shape[1])
-        return torch.from_numpy(rows.reshape(shape)).to(self.device, self.dtype)
+    def _draw(self, samples, side, n_batches):
+        """Rows of shape [n_batches, K, batch_size, d]."""
+        drawn = []
+        for sample, cumulative in samples:
+            places = self.rng.uniform(size=n_batches * self.batch_size)
+            index = np.searchsorted(cumulative, places, side="right")
+            rows = side.forward(sample.X[np.minimum(index, len(sample) - 1)])
+            if self.smoothing:
+                rows += self.smoothing * self.rng.standard_normal(rows.shape)
+            drawn.append(rows.reshape(n_batches, self.batch_size, -1))
+        return torch.from_numpy(np.stack(drawn, 1)).to(self.device, self.dtype)
 
     def __iter__(self):
         frame, n = self.preconditioner, min(self.n_batches, self.n_left)
         self.n_left -= n
-        xs = self._draw(self.source, self._cumulative[0], frame.source, n)
-        ys = self._draw(self.target, self._cumulative[1], frame.target, n)
-        times = self.rng.uniform(size=(n, 1, self.batch_size))
+        xs = self._draw(self.sources, frame.source, n)
+        ys = self._draw(self.targets, frame.target, n)
+        times = self.rng.uniform(size=(n, len(self.sources), self.batch_size))
         ts = torch.from_numpy(times).to(self.device, self.dtype)
         for x, y, t in zip(xs, ys, ts, strict=True):
             yield {"x": x, "y": y, "t": t}, y.new_zeros(())

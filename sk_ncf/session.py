@@ -20,17 +20,21 @@ from sk_ncf.callbacks import (
 from sk_ncf.costs import check_cost
 from sk_ncf.domains import output_rows
 from sk_ncf.flow import CharacteristicFlow
+from sk_ncf.potential import MeanPotential
 from sk_ncf.preconditioner import Preconditioner, weighted_moments
 from sk_ncf.sampling import (
     PairSampler,
     Sample,
+    held_out_folds,
     matched_to,
     smoothing_scale,
     split_rows,
     unique_rows,
 )
 from sk_ncf.training import (
+    MANY_ROWS,
     Objective,
+    auto_members,
     auto_settings,
     build_net,
     build_potential,
@@ -42,7 +46,6 @@ __all__ = ["FitResult", "FitSession", "resolve_device"]
 EPOCH = 100  # steps between two looks at the held-out risk
 AT_MOST_HELD_OUT = 4096
 AT_MOST_RESERVED = 1024
-FEW_PASSES = 30  # over the rows: too few to learn them by heart, so later is better
 TERMS = ("hj", "momentum", "dual", "hopf_lax", "mmd")
 
 
@@ -79,6 +82,8 @@ class FitSession:
         self.held_out, self.risk, self.schedule = None, None, None
         source, target = self._samples(source, target)
         self.preconditioner = self._preconditioner(source, target)
+        self.n_samples = max(len(source), len(target))
+        self.n_members = self._members(self.n_samples)
         self._split(source, target)
 
     def feed(self, estimator, source, target):
@@ -124,49 +129,56 @@ class FitSession:
             source.X, target.X, cost, source.weight, target.weight
         )
 
+    def _members(self, n_samples):
+        """Potentials whose mean is the map: one in a stream or for a module of one's own."""
+        wanted, net = self.estimator.n_members, self.estimator.net
+        own_module = net is not None and net.module is not None
+        if wanted == "auto":
+            alone = self.stream or own_module
+            return 1 if alone else auto_members(n_samples)
+        if own_module and wanted > 1:
+            raise ValueError(
+                "n_members must be 1 or 'auto' where net has a module of its own, got "
+                f"{wanted!r}."
+            )
+        return wanted
+
     def _split(self, source, target):
         """Rows to train on, to select by and to score with."""
         reserve = np.random.RandomState(0)
-        kept, reserved = split_rows(target, 0.05, AT_MOST_RESERVED, reserve)
-        target_rows = target if reserved is None else reserved
-        target = kept if len(kept) >= 4 else target
-        held_out = []
-        for sample in (source, target):
-            held_out.append(self._held_out_rows(sample))
-        self.source, self.target = (kept for kept, _ in held_out)
-        self._reserve(held_out[0][1], target_rows)
-        self._remember([rows for _, rows in held_out], (source, target))
-
-    def _held_out_rows(self, sample):
-        """Training rows and held-out rows of one side."""
-        if not self.estimator.early_stopping:
-            every = np.sort(self.rng.permutation(len(sample))[:AT_MOST_HELD_OUT])
-            return sample, sample.take(every)
-        fraction = self.estimator.validation_fraction
-        share = max(fraction, min(16 / len(sample), 0.25))
-        kept, apart = split_rows(sample, share, AT_MOST_HELD_OUT, self.rng)
-        return kept, sample if apart is None else apart
-
-    def _reserve(self, source, target):
+        target, target_rows = _reserved(target, reserve)
+        if self.n_members > 1:  # no source rows are held out by all members
+            source, source_rows = _reserved(source, reserve)
+        folds = [self._folds(sample) for sample in (source, target)]
+        self.source, self.target = ([kept for kept, _ in side] for side in folds)
         if self.score_rows is None:
-            self.score_rows = (_equally_weighted(source), _equally_weighted(target))
+            source_rows = source_rows if self.n_members > 1 else folds[0][0][1]
+            scored = (source_rows, target_rows)
+            self.score_rows = tuple(map(_equally_weighted, scored))
+        apart = [[rows for _, rows in side] for side in folds]
+        self._remember(apart, (source, target))
+
+    def _folds(self, sample):
+        """Training rows and rows to judge by of every member, on one side."""
+        estimator, rng = self.estimator, self.rng
+        if not estimator.early_stopping:
+            every = np.sort(rng.permutation(len(sample))[:AT_MOST_HELD_OUT])
+            return [(sample, sample.take(every))] * self.n_members
+        share = max(self.estimator.validation_fraction, min(16 / len(sample), 0.25))
+        return held_out_folds(sample, self.n_members, share, AT_MOST_HELD_OUT, rng)
 
     def _remember(self, held_out, samples):
         """Held-out rows in the network's variables, those of earlier calls included."""
         sides = (self.preconditioner.source, self.preconditioner.target)
         fresh = []
-        for side, rows, full in zip(sides, held_out, samples, strict=True):
+        for side, folds, full in zip(sides, held_out, samples, strict=True):
             moments = side.moments(*weighted_moments(full.X, full.weight))
-            fresh.append(
-                Sample(
-                    matched_to(side.forward(rows.X), rows.weight, *moments), rows.weight
-                )
-            )
+            fresh.append([_in_frame(side, rows, moments) for rows in folds])
         if self.held_out is None:
             self.held_out = fresh
             return
         self.held_out = [
-            _reservoir(old, new, self.rng)
+            [_reservoir(*rows, self.rng) for rows in zip(old, new, strict=True)]
             for old, new in zip(self.held_out, fresh, strict=True)
         ]
 
@@ -181,13 +193,15 @@ class FitSession:
         if self._n_rows() < 4:
             flow = self._flow()
             flow.potential.reset()
-            return FitResult(flow, None, 0, 0, "too_few_rows")
+            return FitResult(self._mean(flow), None, 0, 0, "too_few_rows")
         if self.net is None:
             self._build(previous)
         device = resolve_device(self.estimator.device)
         flow = self.net.module_.flow
         rows = [
-            torch.from_numpy(z)[None] for s in self.held_out for z in (s.X, s.weight)
+            torch.from_numpy(np.stack([getattr(fold, name) for fold in side]))
+            for side in self.held_out
+            for name in ("X", "weight")
         ]
         x, weight_x, y, weight_y = (z.to(device, torch.float32) for z in rows)
         self.risk.judge_on(flow, (x, y, weight_x, weight_y))
@@ -201,25 +215,34 @@ class FitSession:
         estimator = self.estimator
         sizes = _layer_sizes(self._setting("hidden_layer_sizes"))
         seed = self.rng.randint(2**31)
-        potential = build_potential(estimator.net, self.n_features, sizes, seed)
+        potential = build_potential(
+            estimator.net, self.n_features, sizes, seed, self.n_members
+        )
         return CharacteristicFlow(potential, self.preconditioner.cost).float()
+
+    def _mean(self, flow):
+        """The flow of the members' mean."""
+        if self.n_members > 1:
+            flow.potential = MeanPotential(flow.potential, self.n_members)
+        return flow
 
     def _setting(self, name):
         value = getattr(self.estimator, name)
         if isinstance(value, str) and value == "auto":
-            n_samples = max(len(self.source), len(self.target))
-            return auto_settings(n_samples, self.n_features)[name]
+            sizes = self.n_samples, self.n_features, self.n_members
+            return auto_settings(*sizes)[name]
         return value
 
     def _build(self, previous):
         """The net with its callbacks."""
         estimator, flow = self.estimator, self._flow()
-        if previous is not None and _same_shapes(flow, previous):
-            flow.load_state_dict(previous.state_dict())
+        if previous is not None:
+            _take_weights(flow.potential, previous.potential)
         weights = {name: getattr(estimator, f"{name}_weight") for name in TERMS}
         if weights["mmd"] == "auto":
             weights["mmd"] = 10.0 if estimator.objective == "mmd" else 0.0
-        quick = int(math.sqrt(3e5 / self.n_features))  # pairs of a cost without matmul
+        # Pairs of a cost that is no matrix product.
+        quick = int(math.sqrt(3e5 / self.n_features / self.n_members))
         objective = Objective(
             flow, estimator.objective, weights, estimator.kernel, quick
         )
@@ -245,11 +268,11 @@ class FitSession:
             estimator.n_iter_no_change,
             estimator.tol,
             estimator.early_stopping and not self.stream,
-            margin=0.5 if self._passes(budget) > FEW_PASSES else 1.0,
+            margin=0.5 if self._n_rows() < MANY_ROWS else 1.0,
         )
         callbacks = [
             ("schedule", self.schedule),
-            ("clip", GradientNormClipping(1.0)),
+            ("clip", GradientNormClipping(self.n_members**-0.5)),
             ("average", average),
             ("held_out_risk", self.risk),
         ]
@@ -261,11 +284,7 @@ class FitSession:
 
     def _n_rows(self):
         """Training rows of the smaller side."""
-        return min(len(self.source), len(self.target))
-
-    def _passes(self, budget):
-        """How often the budget sees every row of the smaller side."""
-        return budget * self._setting("batch_size") / self._n_rows()
+        return min(len(side[0]) for side in (self.source, self.target))
 
     def _own_and_sklearn_callbacks(self, budget):
         callbacks = _checked_callbacks(self.estimator.callbacks)
@@ -279,7 +298,7 @@ class FitSession:
         batch_size = self._setting("batch_size")
         self.n_steps = self._setting("max_iter")
         if self.stream:
-            longer = max(len(self.source), len(self.target))
+            longer = max(len(side[0]) for side in (self.source, self.target))
             self.n_steps = math.ceil(longer / batch_size)
         return PairSampler(
             self.source,
@@ -303,7 +322,7 @@ class FitSession:
         weights, best_iter = risk.chosen()
         fitted = copy.deepcopy(flow)
         fitted.load_state_dict(weights)
-        fitted = fitted.cpu().requires_grad_(False)
+        fitted = self._mean(fitted.cpu().requires_grad_(False))
         if not self.stream:
             flow.load_state_dict(weights)
         self._tidy()
@@ -350,6 +369,18 @@ def _named(callback, name):
     return isinstance(callback, tuple) and callback[0] == name
 
 
+def _reserved(sample, rng):
+    """Rows to go on with, and rows to score with: all, where they are too few."""
+    kept, apart = split_rows(sample, 0.05, AT_MOST_RESERVED, rng)
+    return kept if len(kept) >= 4 else sample, sample if apart is None else apart
+
+
+def _in_frame(side, rows, moments):
+    """Rows in the network's variables, with the moments of the whole sample."""
+    moved = matched_to(side.forward(rows.X), rows.weight, *moments)
+    return Sample(moved, rows.weight)
+
+
 def _equally_weighted(sample, n=AT_MOST_RESERVED):
     """Rows drawn in proportion to their weights where these differ."""
     if np.ptp(sample.weight) <= 1e-12:
@@ -378,11 +409,15 @@ def _layer_sizes(sizes):
     return sizes
 
 
-def _same_shapes(flow, other):
-    mine, theirs = flow.state_dict(), other.state_dict()
-    return mine.keys() == theirs.keys() and all(
+def _take_weights(potential, other):
+    """Copy the weights of another potential, if all are of the same shape."""
+    if isinstance(other, MeanPotential):
+        other = other.members
+    mine, theirs = potential.state_dict(), other.state_dict()
+    if mine.keys() == theirs.keys() and all(
         mine[name].shape == theirs[name].shape for name in mine
-    )
+    ):
+        potential.load_state_dict(theirs)
 
 
 def resolve_device(device):

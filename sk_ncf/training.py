@@ -11,14 +11,19 @@ from sk_ncf.optimizer import SOAP
 from sk_ncf.potential import ModulePotential, Potential
 
 __all__ = [
+    "MANY_ROWS",
     "NCFNet",
     "Objective",
     "TermSum",
+    "auto_members",
     "auto_settings",
     "build_net",
     "build_potential",
     "train",
 ]
+
+
+MANY_ROWS = 30_000  # a budget sees them too few times to learn them by heart
 
 
 class Objective(nn.Module):
@@ -82,11 +87,11 @@ class Objective(nn.Module):
 
 
 class TermSum(nn.Module):
-    """The criterion: the terms added up over names and classes."""
+    """The criterion: the sum of the terms, averaged over the class axis."""
 
     def forward(self, terms, _):
         """Scalar loss."""
-        return sum(term.sum() for term in terms.values())
+        return sum(term.mean() for term in terms.values())
 
 
 class NCFNet(NeuralNet):
@@ -123,14 +128,14 @@ class NCFNet(NeuralNet):
         return self.criterion_(y_pred, y_true)
 
 
-def build_potential(template, n_features, hidden_layer_sizes, seed):
+def build_potential(template, n_features, hidden_layer_sizes, seed, n_members=1):
     """The potential: the module of the user's net, or :class:`Potential`.
 
     Initial weights depend on `seed` alone and leave the global generator as it was.
     """
     if template is None or template.module is None:
         generator = torch.Generator().manual_seed(seed)
-        return Potential(n_features, hidden_layer_sizes, generator=generator)
+        return Potential(n_features, hidden_layer_sizes, n_members, generator=generator)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         options = template.get_params_for("module")
@@ -171,12 +176,21 @@ def train(net, sampler):
         net.partial_fit(sampler, epochs=sampler.n_epochs)
 
 
-def auto_settings(n_samples, n_features):
-    """What "auto" stands for, with n distinct rows of d features."""
+def auto_members(n_samples):
+    """How many potentials "auto" stands for, with n distinct rows.
+
+    Rows that are seen often are learnt by heart. What is learnt wrongly then differs
+    between potentials of other weights and other rows, and their mean has less of it.
+    """
+    return 4 if n_samples < MANY_ROWS else 1
+
+
+def auto_settings(n_samples, n_features, n_members):
+    """What "auto" stands for in the other parameters."""
     width = 96 if n_features <= 16 else 128
     return {
         "hidden_layer_sizes": (width,) * 4,
         "learning_rate_init": 5e-3,
-        "batch_size": 256,
+        "batch_size": 256 if n_members == 1 else 128,
         "max_iter": int(min(3_600, max(1_000, 2_500 * (n_samples / 4096) ** 0.25))),
     }

@@ -105,7 +105,9 @@ def _select(bends, patience=10**6, tol=0.0, early_stopping=True, max_steps=10_00
     schedule = PlateauCosine(max_steps, warmup=5).initialize()
     average = WeightAverage(decay=0.0).initialize()
     risk = HeldOutRisk(schedule, average, patience, tol, early_stopping).initialize()
-    net = SimpleNamespace(module_=flow, history=History())
+    optimizer = torch.optim.Adam(flow.potential.parameters())
+    schedule.base = [1.0]
+    net = SimpleNamespace(module_=flow, history=History(), optimizer_=optimizer)
     average.on_train_begin(net)
     risk.judge_on(flow, (x, PROBLEM.T(x), weight, weight))
     for bend in bends:
@@ -138,10 +140,23 @@ def test_the_start_is_kept_where_nothing_beats_it_by_enough():
 
 
 @pytest.mark.parametrize("bend", [math.nan, math.inf, 1e4])
-def test_a_useless_epoch_ends_the_training_and_is_not_kept(bend):
-    risk, kept, step = _select([0.1, bend, 0.0])
+def test_after_a_useless_epoch_training_goes_on_from_what_is_kept_with_smaller_steps(
+    bend,
+):
+    risk, kept, step = _select([0.1, bend])
+    assert risk.stop_reason is None
+    assert (kept, step) == (pytest.approx(0.1), 10)
+    assert risk.flow.potential.bend.item() == pytest.approx(0.1)
+    assert risk.average.average[0].item() == pytest.approx(0.1)
+    assert risk.schedule.base == [pytest.approx(1 / 3)]
+
+
+@pytest.mark.parametrize("bend", [math.nan, math.inf, 1e4])
+def test_the_fourth_useless_epoch_ends_the_training_and_none_is_kept(bend):
+    risk, kept, step = _select([0.1, bend, bend, bend, bend, 0.0])
     assert risk.stop_reason == "diverged"
     assert (kept, step) == (pytest.approx(0.1), 10)
+    assert risk.schedule.step == 50
 
 
 def test_patience_ends_a_training_that_never_beat_its_start():

@@ -1,5 +1,7 @@
 """Each term vanishes at the exact potential of every problem, and only there."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -126,10 +128,17 @@ def test_classes_are_apart():
         assert not torch.isclose(moved[1 - k], both[1 - k])
 
 
+def test_residuals_count_as_squares_where_small_and_by_their_size_where_large():
+    for size, wanted in ((1e-3, 1e-6), (1e6, 2e6)):
+        pairs, u_y = torch.zeros(1, 3, 2), torch.full((1, 2), size).double()
+        found = losses.hopf_lax_violation(pairs.double(), u_y).item()
+        assert found == pytest.approx(wanted, rel=1e-5)
+
+
 def test_hopf_lax_violation_counts_only_what_is_above():
     pairs, u_y = _rows(1, 6, 5), _rows(1, 5, seed=1)
     excess = [max(0.0, u_y[0, j] - pairs[0, i, j]) for i in range(6) for j in range(5)]
-    wanted = np.mean(np.square(excess))
+    wanted = np.mean([2 * (math.hypot(1, r) - 1) for r in excess])
     assert losses.hopf_lax_violation(pairs, u_y).item() == pytest.approx(wanted)
     assert losses.hopf_lax_violation(pairs, u_y - 100).item() == 0
 

@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from sk_ncf.potential import ModulePotential, Potential, _ValueAndGradient
+from sk_ncf import potential as module
+from sk_ncf.potential import (
+    MeanPotential,
+    ModulePotential,
+    Potential,
+    _ValueAndGradient,
+)
 
 pytestmark = pytest.mark.usefixtures("float64")
 shapes = pytest.mark.parametrize(
@@ -211,3 +217,25 @@ def test_own_network_leaves_no_graph_where_none_is_wanted():
     assert p.any()
     own.reset()
     assert not own(x, t).any()
+
+
+def test_mean_potential_is_the_mean_of_its_members_and_its_gradient_theirs():
+    members = _potential(n_classes=3)
+    mean, x, t = MeanPotential(members, 3), _rows(1, N, D), _rows(N, seed=1)
+    u, p = mean.value_and_gradient(x, t)
+    each = members.value_and_gradient(x.expand(3, -1, -1), t)
+    torch.testing.assert_close(u, each[0].mean(0, keepdim=True))
+    torch.testing.assert_close(p, each[1].mean(0, keepdim=True))
+    torch.testing.assert_close(mean(x, t), u)
+    mean.reset()
+    assert (mean(x, t) == 0).all()
+
+
+def test_without_gradients_blocks_of_rows_are_joined_in_order(monkeypatch):
+    monkeypatch.setattr(module, "IN_CACHE", 1)  # blocks of 64 rows, the least
+    potential, x, t = _potential(n_classes=2), _rows(2, 150, D), _rows(150, seed=1)
+    whole = potential.value_and_gradient(x, t)
+    with torch.no_grad():
+        joined = potential.value_and_gradient(x, t)
+    for ours, wanted in zip(joined, whole, strict=True):
+        torch.testing.assert_close(ours, wanted)

@@ -9,6 +9,7 @@ from sk_ncf.preconditioner import Preconditioner, weighted_moments
 from sk_ncf.sampling import (
     PairSampler,
     Sample,
+    held_out_folds,
     matched_to,
     smoothing_scale,
     split_rows,
@@ -32,7 +33,7 @@ def _sampler(source, target, seed=0, batch_size=32, n_batches=5, **options):
     frame = Preconditioner.fit(source.X, target.X, SquaredEuclidean(), *weights)
     options = {"n_steps": 10**6, "dtype": torch.float64, "device": "cpu", **options}
     options.update(batch_size=batch_size, n_batches=n_batches, seed=seed)
-    return PairSampler(source, target, frame, **options)
+    return PairSampler([source], [target], frame, **options)
 
 
 def _batches(sampler):
@@ -99,6 +100,51 @@ def test_split_is_that_of_its_seed():
     splits = [split_rows(sample, 0.3, 99, _rng(seed))[1].X for seed in (0, 0, 1)]
     np.testing.assert_array_equal(splits[0], splits[1])
     assert not np.array_equal(splits[0], splits[2])
+
+
+@pytest.mark.parametrize(("n", "fraction"), [(40, 0.1), (40, 0.25), (7, 0.25)])
+def test_members_are_judged_by_rows_of_their_own_that_they_do_not_train_on(n, fraction):
+    sample = unique_rows(_rng().standard_normal((n, 2)))
+    folds = held_out_folds(sample, 4, fraction, 1000, _rng())
+    rows = set(map(tuple, sample.X))
+    judges = []
+    for kept, apart in folds:
+        sides = [set(map(tuple, side.X)) for side in (kept, apart)]
+        assert not sides[0] & sides[1]
+        assert sides[0] | sides[1] == rows
+        assert kept.weight.sum() == pytest.approx(1)
+        assert len(apart) == np.ceil(fraction * n)
+        judges += apart.X.tolist()
+    # Each row judges once before one judges twice.
+    counts = np.unique(np.array(judges), axis=0, return_counts=True)[1]
+    assert len(counts) == min(n, len(judges))
+    assert np.ptp(counts) <= 1
+
+
+def test_all_members_together_hold_out_no_more_than_they_may():
+    sample = unique_rows(_rng().standard_normal((100, 2)))
+    assert [len(apart) for _, apart in held_out_folds(sample, 4, 0.9, 40, _rng())] == (
+        [10] * 4
+    )
+    few = sample.take(slice(2))
+    assert all(pair == (few, few) for pair in held_out_folds(few, 4, 0.5, 40, _rng()))
+
+
+def test_members_draw_from_their_own_rows():
+    sides = [unique_rows(_rng(k).standard_normal((50, 3))) for k in range(4)]
+    weights = sides[0].weight, sides[2].weight
+    frame = Preconditioner.fit(sides[0].X, sides[2].X, SquaredEuclidean(), *weights)
+    options = {"n_steps": 3, "seed": 0, "dtype": torch.float64, "device": "cpu"}
+    sampler = PairSampler(sides[:2], sides[2:], frame, 8, 3, **options)
+    for batch in _batches(sampler):
+        assert batch["x"].shape == batch["y"].shape == (2, 8, 3)
+        for name, side, samples in (
+            ("x", frame.source, sides[:2]),
+            ("y", frame.target, sides[2:]),
+        ):
+            for drawn, sample in zip(batch[name], samples, strict=True):
+                known = torch.from_numpy(side.forward(sample.X))
+                assert (torch.cdist(drawn, known).min(1).values < 1e-9).all()
 
 
 def test_rows_get_the_moments_that_were_asked_for():

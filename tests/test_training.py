@@ -134,7 +134,7 @@ def test_a_fit_interrupted_at_once_keeps_the_start():
     ("objective", "cost"), [("dual", "sqeuclidean"), ("mmd", "lp")]
 )
 def test_a_diverging_fit_falls_back_to_the_best_weights_and_says_so(objective, cost):
-    transport = quick(3000, learning_rate_init=10.0, objective=objective, cost=cost)
+    transport = quick(3000, learning_rate_init=1e5, objective=objective, cost=cost)
     with pytest.warns(ConvergenceWarning, match="diverged.*learning_rate_init"):
         transport.fit(X, X_target=Y)
     assert transport.stop_reason_ == "diverged"
@@ -169,6 +169,44 @@ def test_history_has_a_row_for_every_epoch_with_what_was_measured_in_it():
 def test_a_fit_takes_as_many_steps_as_it_may(max_iter):
     transport = quick(max_iter, early_stopping=False).fit(X, X_target=Y)
     assert transport.n_iter_ == max_iter
+
+
+def test_the_mean_of_members_errs_less_than_its_members_do():
+    """Jensen: the error of a mean is below the mean of the errors."""
+    rows = problem("sqeuclidean")
+    together = fitted(n_members=3)
+    potential = together.flow_.potential
+    x, mapped = rows.fresh_pairs(500, random_state=1)
+    frame = together.preconditioner_
+    start = torch.from_numpy(frame.source.forward(x)).float()
+    with torch.no_grad():
+        _, p = potential.members.value_and_gradient(
+            start.expand(3, -1, -1), torch.zeros(len(x))
+        )
+    ends = [frame.target.inverse((start + q).double().numpy()) for q in p]
+    np.testing.assert_allclose(
+        together.transform(x), np.mean(ends, axis=0), rtol=1e-4, atol=1e-4
+    )
+    errors = [l2_uvp(end, mapped) for end in ends]
+    assert l2_uvp(together.transform(x), mapped) < np.mean(errors)
+
+
+def test_members_need_the_potential_of_the_package():
+    class Module(nn.Module):
+        def forward(self, x, t):
+            return x.square().sum(-1)
+
+    with pytest.raises(ValueError, match="n_members must be 1 or 'auto'.*got 2"):
+        quick(net=NCFNet(Module), n_members=2).fit(X, X_target=Y)
+
+
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_a_stream_goes_on_with_the_members_it_began_with(n_members):
+    transport = quick(n_members=n_members).fit(X, X_target=Y)
+    shape = transport.net_.module_.flow.potential.output_weight.shape
+    transport.partial_fit(X, X_target=Y)
+    assert shape[0] == n_members
+    assert transport.net_.module_.flow.potential.output_weight.shape == shape
 
 
 def test_callbacks_see_every_epoch():
