@@ -1,10 +1,11 @@
 """Speed, memory and overhead of the default NCFTransport, on one thread.
 
-python benchmarks/throughput.py                      # all four tables, 2 minutes
+python benchmarks/throughput.py                      # all five tables, 2 minutes
 python benchmarks/throughput.py --parts memory step --check
 """
 
 import argparse
+import math
 import resource
 import statistics
 import subprocess
@@ -16,12 +17,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sk_ncf import NCFTransport
 from sk_ncf.optimizer import SOAP
 
 MEMORY_BELOW = 300  # MB of a fit above its data
 OVERHEAD_BELOW = 0.10  # of skorch, over a bare loop
+BOUND_BELOW = 2  # a step over its matrix products, from width 128 on
 
 
 def samples(n, d, dtype=np.float64, seed=0):
@@ -94,10 +97,13 @@ def memory(n=1_000_000):
     return peak - data <= MEMORY_BELOW
 
 
-def fitted_net(d):
-    """A trained net without the callbacks that judge, and minibatches."""
+def fitted_net(d, width=None):
+    """A trained net of one member without the callbacks that judge, and minibatches."""
     X, Y = samples(4096, d)
-    estimator = NCFTransport(max_iter=20, random_state=0).fit(X, X_target=Y)
+    sizes = (width,) * 4 if width else "auto"
+    estimator = NCFTransport(
+        max_iter=20, n_members=1, hidden_layer_sizes=sizes, random_state=0
+    ).fit(X, X_target=Y)
     net = estimator.net_
     kept = {"schedule", "clip", "average", "epoch_timer", "train_loss"}
     net.callbacks_ = [pair for pair in net.callbacks_ if pair[0] in kept]
@@ -201,11 +207,68 @@ def step():
     return True
 
 
+class Products(TorchDispatchMode):
+    """Keeps the matrix products that are computed, to compute them again alone."""
+
+    NAMES = ("mm", "bmm", "addmm", "baddbmm", "addmm_", "baddbmm_")
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function.overloadpacket.__name__ in self.NAMES:
+            self.calls.append((function, args, kwargs or {}))
+        return function(*args, **(kwargs or {}))
+
+    @torch.no_grad()
+    def again(self):
+        """All of them once more."""
+        for function, args, kwargs in self.calls:
+            function(*args, **kwargs)
+
+
+def median_time(function, n=100):
+    """Median seconds of a call."""
+    times = []
+    for _ in range(n):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def bound():
+    """Time of loss, gradient and SOAP's step over that of their matrix products alone."""
+    print(
+        f"{'a step, ms':<20}{'all':>8}{'products':>10}{'ratio':>8}{'to stay below':>15}"
+    )
+    passed = True
+    for d, width in ((8, 96), (8, 128), (32, 128), (8, 192)):
+        net, data = fitted_net(d, width)
+        optimizer = SOAP(net.module_.parameters(), lr=1e-6)
+        bare_steps(net, optimizer, data[:12])
+        with Products() as products:
+            bare_steps(net, optimizer, data[:1])
+        whole = median_time(partial(bare_steps, net, optimizer, data[:1]))
+        alone = median_time(products.again)
+        limit = BOUND_BELOW if width >= 128 else math.inf
+        passed &= whole / alone <= limit
+        name = f"d={d} width={width}"
+        print(
+            f"{name:<20}{1e3 * whole:>8.2f}{1e3 * alone:>10.2f}{whole / alone:>8.2f}"
+            f"{limit:>15}",
+            flush=True,
+        )
+    return passed
+
+
 PARTS = {
     "throughput": throughput,
     "memory": memory,
     "step": step,
     "overhead": overhead,
+    "bound": bound,
 }
 
 

@@ -51,7 +51,7 @@ def hj_residual(x: Characteristic, y: Characteristic) -> Tensor:
     """
     from_y = (y.u - y.action - y.u_end).square()
     from_x = (x.u_end - x.action - x.u).square()
-    return _tamed(from_y).mean(-1) + _tamed(from_x).mean(-1)
+    return _tamed_mean(from_y) + _tamed_mean(from_x)
 
 
 def momentum_residual(x: Characteristic, y: Characteristic) -> Tensor:
@@ -61,7 +61,7 @@ def momentum_residual(x: Characteristic, y: Characteristic) -> Tensor:
     """
     from_y = (y.p_end - y.p).square().sum(-1)
     from_x = (x.p_end - x.p).square().sum(-1)
-    return _tamed(from_y).mean(-1) + _tamed(from_x).mean(-1)
+    return _tamed_mean(from_y) + _tamed_mean(from_x)
 
 
 def semi_dual(x: Characteristic, y: Characteristic, pairs: Tensor) -> Tensor:
@@ -93,16 +93,16 @@ def hopf_lax_violation(pairs: Tensor, u_y: Tensor) -> Tensor:
        \qquad u(y, 1) = \min_x u(x, 0) + c(x, y).
     """
     excess = torch.relu(u_y.unsqueeze(-2) - pairs)
-    return _tamed(excess.square()).mean((-2, -1))
+    return _tamed_mean(excess.square(), (-2, -1))
 
 
-def _tamed(square: Tensor) -> Tensor:
-    r"""Pseudo-Huber form :math:`2 (\sqrt{1 + r^2} - 1)` of a squared residual.
+def _tamed_mean(square: Tensor, dim=-1) -> Tensor:
+    r"""Mean pseudo-Huber form :math:`2 (\sqrt{1 + r^2} - 1)` of squared residuals.
 
     The square where it is small, :math:`2 |r|` where it is not: rows far out, whose
     residual grows with the square of their distance, would else be all that counts.
     """
-    return 2 * square / (1 + (1 + square).sqrt())
+    return 2 * ((1 + square).sqrt().mean(dim) - 1)
 
 
 def energy_distance(x: Tensor, y: Tensor, unbiased: bool = False) -> Tensor:

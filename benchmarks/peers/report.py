@@ -99,9 +99,35 @@ def cells(rows, toy):
             yield number(average(done, name))
 
 
+OURS = "sk_ncf"
+
+
+def summary(rows):
+    """A line a problem: errors of sk_ncf's defaults, and the least of any peer's.
+
+    The two columns of peers may be of different peers or settings.
+    """
+    table = [
+        ["problem", f"{OURS}, forward", "inverse", "best peer, forward", "inverse"],
+        ["---"] * 5,
+    ]
+    for (name, _), of_problem in grouped(rows, "problem", "budget").items():
+        settings = grouped(of_problem, "peer", "setting")
+        ours = settings.pop((OURS, "default"), None)
+        peers = {key: seeds for key, seeds in settings.items() if key[0] != OURS}
+        if ours is None or not peers:
+            continue
+        line = [name, *(number(worst(ours, side)) for side in ("forward", "inverse"))]
+        for side in ("forward", "inverse"):
+            key = min(peers, key=lambda k, side=side: worst(peers[k], side))
+            line.append(f"{number(worst(peers[key], side))} ({key[0]})")
+        table.append(line)
+    return "\n".join("| " + " | ".join(line) + " |" for line in table) + "\n"
+
+
 def write_table(rows, path):
-    """A table for each problem, the best forward error first."""
-    parts = ["# sk_ncf and its peers", NOTES]
+    """A summary, then a table for each problem, the best forward error first."""
+    parts = ["# sk_ncf and its peers", NOTES, summary(rows)]
     for (name,), of_problem in grouped(rows, "problem").items():
         toy = of_problem[0]["measure"] == "energy"
         lines = sorted(chosen(of_problem), key=lambda seeds: worst(seeds, "forward"))
