@@ -134,7 +134,7 @@ def test_a_fit_interrupted_at_once_keeps_the_start():
     ("objective", "cost"), [("dual", "sqeuclidean"), ("mmd", "lp")]
 )
 def test_a_diverging_fit_falls_back_to_the_best_weights_and_says_so(objective, cost):
-    transport = quick(3000, learning_rate_init=1e5, objective=objective, cost=cost)
+    transport = quick(3000, learning_rate_init=1e30, objective=objective, cost=cost)
     with pytest.warns(ConvergenceWarning, match="diverged.*learning_rate_init"):
         transport.fit(X, X_target=Y)
     assert transport.stop_reason_ == "diverged"
