@@ -18,13 +18,14 @@ import sys
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from skorch.callbacks import Callback
 from threadpoolctl import threadpool_limits
-from throughput import peak_memory, samples
+from throughput import peak_memory, rows_per_second, samples
 
 from sk_ncf import NCFTransport
 
@@ -194,17 +195,6 @@ def scale(name, sizes):
     return rows
 
 
-def rows_per_second(function, X, seconds=1.0):
-    """The best of the calls that fit into the time, at least three."""
-    function(X[:100])
-    times = []
-    while len(times) < 3 or sum(times) < seconds:
-        start = time.process_time()
-        function(X)
-        times.append(time.process_time() - start)
-    return len(X) / min(times)
-
-
 def pot_maps(X, Y):
     """POT's map of new rows as it is called by default, and all rows in one batch."""
     from with_pot import ExactPlan
@@ -246,6 +236,7 @@ def peer_maps(X, Y):
 def compare(_, sizes):
     """New rows per second, and rows of ours in the time of one row of a peer."""
     sys.path.insert(0, str(HERE / "peers"))
+    speed = partial(rows_per_second, seconds=1.0, clock=time.process_time)
     header = ("new rows a second", "transform", "inverse", "ratio", "ratio")
     print("{:<30}{:>12}{:>12}{:>10}{:>16}".format(*header))
     for d in sizes:
@@ -258,7 +249,7 @@ def compare(_, sizes):
             rates = []
             for name, n, *maps in entries:
                 rows = [Z[:n].astype(dtype) for Z in new]
-                rates.append(list(map(rows_per_second, maps, rows)))
+                rates.append(list(map(speed, maps, rows)))
                 label = f"d={d:<3}{np.dtype(dtype).name} {name}"
                 print(compared(label, name, rates[0], rates[-1]), flush=True)
 

@@ -57,15 +57,6 @@ def unique_rows(X, weight=None):
     return Sample(rows, summed / summed.sum())
 
 
-def split_rows(sample, fraction, at_most, rng):
-    """Two samples: the kept rows, and `fraction` (at most `at_most`) of them apart."""
-    n_apart = min(at_most, int(np.ceil(fraction * len(sample))), len(sample) - 2)
-    if n_apart < 1:
-        return sample, None
-    order = rng.permutation(len(sample))
-    return sample.take(np.sort(order[n_apart:])), sample.take(np.sort(order[:n_apart]))
-
-
 def held_out_folds(sample, n_members, fraction, at_most, rng):
     """For each member the rows it trains on, and those apart that judge it.
 
@@ -86,6 +77,12 @@ def held_out_folds(sample, n_members, fraction, at_most, rng):
         apart[order[np.arange(k * size, (k + 1) * size) % n]] = True
         folds.append((sample.take(~apart), sample.take(apart)))
     return folds
+
+
+def split_rows(sample, fraction, at_most, rng):
+    """Two samples: the kept rows, and `fraction` (at most `at_most`) of them apart."""
+    ((kept, apart),) = held_out_folds(sample, 1, fraction, at_most, rng)
+    return kept, None if apart is sample else apart
 
 
 def matched_to(rows, weight, mean, cov):

@@ -164,7 +164,7 @@ class FitSession:
         if not estimator.early_stopping:
             every = np.sort(rng.permutation(len(sample))[:AT_MOST_HELD_OUT])
             return [(sample, sample.take(every))] * self.n_members
-        share = max(self.estimator.validation_fraction, min(16 / len(sample), 0.25))
+        share = max(estimator.validation_fraction, min(16 / len(sample), 0.25))
         return held_out_folds(sample, self.n_members, share, AT_MOST_HELD_OUT, rng)
 
     def _remember(self, held_out, samples):

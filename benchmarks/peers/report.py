@@ -99,6 +99,11 @@ def cells(rows, toy):
             yield number(average(done, name))
 
 
+def markdown(table):
+    """Lines of cells as a table."""
+    return "\n".join("| " + " | ".join(line) + " |" for line in table) + "\n"
+
+
 OURS = "sk_ncf"
 
 
@@ -122,7 +127,7 @@ def summary(rows):
             key = min(peers, key=lambda k, side=side: worst(peers[k], side))
             line.append(f"{number(worst(peers[key], side))} ({key[0]})")
         table.append(line)
-    return "\n".join("| " + " | ".join(line) + " |" for line in table) + "\n"
+    return markdown(table)
 
 
 def write_table(rows, path):
@@ -134,7 +139,7 @@ def write_table(rows, path):
         header = HEADER + TOY_HEADER * toy
         parts.append(f"## {name}\n\n{_reference(of_problem, toy)}")
         table = [header, ["---"] * len(header), *(list(cells(r, toy)) for r in lines)]
-        parts.append("\n".join("| " + " | ".join(line) + " |" for line in table) + "\n")
+        parts.append(markdown(table))
     path.write_text("\n".join(parts))
 
 
