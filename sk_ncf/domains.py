@@ -143,7 +143,7 @@ def checked_target(estimator, X_target, ensure_min_samples=1, name="X_target"):
 def checked_weight(name, weight, n):
     """Row weights as float64, ones where there are none."""
     if weight is None:
-        return np.ones(n)
+        return np.broadcast_to(1.0, n)
     with _named(name):
         weight = np.asarray(weight, dtype=np.float64)
     if weight.ndim == 0:

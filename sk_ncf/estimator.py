@@ -484,7 +484,7 @@ class NCFTransport(
         X_new : ndarray of shape (n_samples, n_features)
         """
         fitted, rows, mask = self._to_map(X, sample_domain)
-        return _replaced(rows, mask, fitted.forward(rows[mask]))
+        return _replaced(rows, mask, fitted.forward(_where(mask, rows)))
 
     def inverse_transform(self, X, *, sample_domain=None):
         r"""Map target rows back, :math:`T^{-1}(y) = y - \nabla H(\nabla u(y, 1))`.
@@ -505,7 +505,7 @@ class NCFTransport(
         """
         sample_domain = -1 if sample_domain is None else sample_domain
         fitted, rows, mask = self._to_map(X, sample_domain, source=False)
-        return _replaced(rows, mask, fitted.inverse(rows[mask]))
+        return _replaced(rows, mask, fitted.inverse(_where(mask, rows)))
 
     def interpolate(self, X, t, *, sample_domain=None):
         r"""Displacement interpolation :math:`T_t(x) = x + t (T(x) - x)`.
@@ -580,7 +580,7 @@ class NCFTransport(
         if X_target is not None and sample_domain is None:
             sample_domain = 1
         mask = source_rows(sample_domain, len(rows), self.default_domain)
-        source, target = rows[mask], rows[~mask]
+        source, target = _where(mask, rows), _where(~mask, rows)
         if X_target is not None:
             target = np.concatenate([target, checked_target(self, X_target)])
         source = source if len(source) else self._score_rows[0]
@@ -657,6 +657,11 @@ class NCFTransport(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _where(mask, rows):
+    """The rows of the mask; no copy where that is all of them."""
+    return rows if mask.all() else rows[mask]
 
 
 def _replaced(rows, mask, mapped):

@@ -135,13 +135,13 @@ def weighted_moments(X, weight, chunk=65536):
 
     Relative to the first row, so that a constant feature has variance zero exactly.
     """
-    weight = weight / weight.sum()
+    total = weight.sum()
     origin = X[0].astype(np.float64)
-    shift = sum(weight[s] @ (X[s] - origin) for s in _chunks(X, chunk))
+    shift = sum(weight[s] @ (X[s] - origin) for s in _chunks(X, chunk)) / total
     cov = np.zeros((X.shape[1], X.shape[1]))
     for s in _chunks(X, chunk):
         centred = X[s] - origin - shift
-        cov += centred.T @ (weight[s, None] * centred)
+        cov += centred.T @ (weight[s, None] / total * centred)
     return origin + shift, cov
 
 
@@ -201,7 +201,7 @@ def _seen_through(root, cov):
 
 def effective_size(weight):
     """Kish's number of equally weighted rows worth these weights."""
-    return weight.sum() ** 2 / (weight**2).sum()
+    return weight.sum() ** 2 / np.einsum("i,i", weight, weight)
 
 
 def shrink_covariances(cov_x, cov_y, n_x, n_y):

@@ -9,9 +9,13 @@ from torch.utils.data import IterableDataset
 
 from sk_ncf.preconditioner import gaussian_map, weighted_moments
 
+DRAWN = 2_000_000  # values of either side drawn at a time
+
 __all__ = [
     "PairSampler",
+    "RowView",
     "Sample",
+    "equal_weights",
     "held_out_folds",
     "matched_to",
     "smoothing_scale",
@@ -20,17 +24,42 @@ __all__ = [
 ]
 
 
+class RowView:
+    """Some rows of an array, by index: the rows are copied where they are looked at.
+
+    Parameters
+    ----------
+    base : ndarray of shape (N, d)
+        May be a memory map.
+    index : ndarray of int, shape (n,)
+    """
+
+    def __init__(self, base, index):
+        self.base, self.index = base, index
+        self.shape = (len(index), base.shape[1])
+
+    def __len__(self):
+        return len(self.index)
+
+    def __getitem__(self, key):
+        return np.asarray(self.base[self.index[key]])
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self[:], dtype)
+
+
 @dataclass(frozen=True)
 class Sample:
     """Distinct rows with positive weights that sum to one.
 
     Attributes
     ----------
-    X : ndarray of shape (n, d)
+    X : ndarray or RowView of shape (n, d)
     weight : ndarray of shape (n,)
+        Equal weights take no memory (:func:`equal_weights`).
     """
 
-    X: np.ndarray
+    X: np.ndarray | RowView
     weight: np.ndarray
 
     def __len__(self):
@@ -38,8 +67,22 @@ class Sample:
 
     def take(self, index):
         """The rows of `index`, their weights made to sum to one again."""
+        view = isinstance(self.X, RowView)
+        X = RowView(self.X.base, self.X.index[index]) if view else self.X[index]
+        if is_equal(self.weight):
+            return Sample(X, equal_weights(len(X)))
         weight = self.weight[index]
-        return Sample(self.X[index], weight / weight.sum())
+        return Sample(X, weight / weight.sum())
+
+
+def equal_weights(n):
+    """n weights that sum to one, in the memory of a single number."""
+    return np.broadcast_to(1 / n, n)
+
+
+def is_equal(weight):
+    """Whether `weight` is one number, seen n times."""
+    return weight.strides == (0,)
 
 
 def unique_rows(X, weight=None):
@@ -48,13 +91,41 @@ def unique_rows(X, weight=None):
     A row of weight 2 and the same row given twice are then the same sample, whatever
     the order of rows; and no copy of a training row is ever held out.
     """
-    weight = np.ones(len(X)) if weight is None else np.asarray(weight, dtype=float)
-    keep = weight > 0
-    if not keep.all():
-        X, weight = X[keep], weight[keep]
-    rows, inverse = np.unique(X, axis=0, return_inverse=True)
-    summed = np.bincount(inverse.reshape(-1), weights=weight, minlength=len(rows))
-    return Sample(rows, summed / summed.sum())
+    weight = equal_weights(len(X)) if weight is None else np.asarray(weight)
+    order, first = _lexicographic(X)
+    if is_equal(weight) and first.all():
+        return Sample(RowView(X, order), equal_weights(len(order)))
+    summed = np.add.reduceat(weight[order].astype(float), np.flatnonzero(first))
+    order = order[first]
+    if np.ptp(summed) == 0:
+        return Sample(RowView(X, order), equal_weights(len(order)))
+    keep = summed > 0
+    return Sample(RowView(X, order[keep]), summed[keep] / summed.sum())
+
+
+def _lexicographic(X):
+    """Places of the rows in lexicographic order, and which of them come first of equals.
+
+    All columns are looked at where the first one is tied only: a row is 8 bytes here.
+    """
+    order = np.argsort(X[:, 0], kind="stable")
+    order = order.astype(np.int32 if len(X) < 2**31 else np.int64)
+    first = np.ones(len(X), dtype=bool)
+    np.not_equal(*_neighbours(X[order, 0]), out=first[1:])
+    tied = ~first
+    tied[:-1] |= tied[1:]
+    rows = np.asarray(X[order[tied]])
+    if len(rows):
+        inner = np.lexsort(rows.T[::-1])
+        order[tied] = order[tied][inner]
+        differs = np.ones(len(rows), dtype=bool)
+        differs[1:] = np.not_equal(*_neighbours(rows[inner])).any(-1)
+        first[tied] = differs
+    return order, first
+
+
+def _neighbours(values):
+    return values[:-1], values[1:]
 
 
 def held_out_folds(sample, n_members, fraction, at_most, rng):
@@ -67,7 +138,7 @@ def held_out_folds(sample, n_members, fraction, at_most, rng):
     -------
     list of pairs of Sample
     """
-    n, order = len(sample), rng.permutation(len(sample))
+    n, order = len(sample), rng.permutation(np.arange(len(sample), dtype=np.int32))
     size = min(at_most // n_members, int(np.ceil(fraction * n)), n - 2)
     if size < 1:
         return [(sample, sample)] * n_members
@@ -111,8 +182,8 @@ def smoothing_scale(n_samples, n_features):
 class PairSampler(IterableDataset):
     """Minibatches of rows of both sides, already in the network's variables.
 
-    Iterating draws the minibatches of one epoch at once, by inverse transform sampling
-    from the weights: the cost of a step does not depend on the number of rows.
+    Iterating draws many minibatches at once, by inverse transform sampling from the
+    weights: the cost of a step does not depend on the number of rows.
 
     Parameters
     ----------
@@ -146,7 +217,7 @@ class PairSampler(IterableDataset):
         smoothing=0.0,
     ):
         self.sources, self.targets = (
-            [(sample, np.cumsum(sample.weight)) for sample in side]
+            [(sample, _cumulative(sample.weight)) for sample in side]
             for side in (sources, targets)
         )
         self.preconditioner = preconditioner
@@ -154,6 +225,8 @@ class PairSampler(IterableDataset):
         self.n_epochs, self.n_left = math.ceil(n_steps / n_batches), n_steps
         self.rng = np.random.RandomState(seed)
         self.dtype, self.device, self.smoothing = dtype, device, smoothing
+        values = len(self.sources) * batch_size * self.sources[0][0].X.shape[1]
+        self.at_once = max(1, DRAWN // values)  # minibatches
 
     def __len__(self):
         return self.n_batches
@@ -163,7 +236,10 @@ class PairSampler(IterableDataset):
         drawn = []
         for sample, cumulative in samples:
             places = self.rng.uniform(size=n_batches * self.batch_size)
-            index = np.searchsorted(cumulative, places, side="right")
+            if cumulative is None:
+                index = (places * len(sample)).astype(np.intp)
+            else:
+                index = np.searchsorted(cumulative, places, side="right")
             rows = side.forward(sample.X[np.minimum(index, len(sample) - 1)])
             if self.smoothing:
                 rows += self.smoothing * self.rng.standard_normal(rows.shape)
@@ -171,11 +247,21 @@ class PairSampler(IterableDataset):
         return torch.from_numpy(np.stack(drawn, 1)).to(self.device, self.dtype)
 
     def __iter__(self):
-        frame, n = self.preconditioner, min(self.n_batches, self.n_left)
+        n = min(self.n_batches, self.n_left)
         self.n_left -= n
+        for start in range(0, n, self.at_once):
+            yield from self._minibatches(min(self.at_once, n - start))
+
+    def _minibatches(self, n):
+        frame = self.preconditioner
         xs = self._draw(self.sources, frame.source, n)
         ys = self._draw(self.targets, frame.target, n)
         times = self.rng.uniform(size=(n, len(self.sources), self.batch_size))
         ts = torch.from_numpy(times).to(self.device, self.dtype)
         for x, y, t in zip(xs, ys, ts, strict=True):
             yield {"x": x, "y": y, "t": t}, y.new_zeros(())
+
+
+def _cumulative(weight):
+    """Cumulative weights; None where they are equal."""
+    return None if is_equal(weight) else np.cumsum(weight)

@@ -63,6 +63,17 @@ def test_rows_are_distinct_and_keep_their_share_of_the_weight():
     np.testing.assert_allclose(sample.weight, [3 / 5, 2 / 5])
 
 
+@pytest.mark.parametrize("n_values", [2, 10**6])
+def test_rows_are_those_of_numpy_unique_and_are_not_copied(n_values):
+    X = np.random.RandomState(0).randint(n_values, size=(60, 3)).astype(float)
+    sample = unique_rows(X)
+    rows, count = np.unique(X, axis=0, return_counts=True)
+    np.testing.assert_array_equal(sample.X, rows)
+    np.testing.assert_allclose(sample.weight, count / 60)
+    assert sample.X.base is X
+    assert sample.take(slice(2)).X.base is X
+
+
 def test_weights_of_a_part_sum_to_one_in_the_same_proportions():
     X, count, _ = _repeated()
     sample = unique_rows(X, count)
@@ -114,7 +125,7 @@ def test_members_are_judged_by_rows_of_their_own_that_they_do_not_train_on(n, fr
         assert sides[0] | sides[1] == rows
         assert kept.weight.sum() == pytest.approx(1)
         assert len(apart) == np.ceil(fraction * n)
-        judges += apart.X.tolist()
+        judges += np.asarray(apart.X).tolist()
     # Each row judges once before one judges twice.
     counts = np.unique(np.array(judges), axis=0, return_counts=True)[1]
     assert len(counts) == min(n, len(judges))
