@@ -27,6 +27,7 @@ from sk_ncf.sampling import (
     Sample,
     held_out_folds,
     matched_to,
+    random_rows,
     smoothing_scale,
     split_rows,
     unique_rows,
@@ -80,11 +81,11 @@ class FitSession:
         self.n_features = estimator.n_features_in_
         self.score_rows, self.net = None, None
         self.held_out, self.risk, self.schedule = None, None, None
-        source, target = self._samples(source, target)
-        self.preconditioner = self._preconditioner(source, target)
-        self.n_samples = max(len(source), len(target))
+        samples = self._samples(source, target)
+        self.preconditioner = self._preconditioner(*samples)
+        self.n_samples = max(map(len, samples))
         self.n_members = self._members(self.n_samples)
-        self._split(source, target)
+        self._split(*samples)
 
     def feed(self, estimator, source, target):
         """More rows, of a stream from now on; the change of variables stays."""
@@ -162,7 +163,7 @@ class FitSession:
         """Training rows and rows to judge by of every member, on one side."""
         estimator, rng = self.estimator, self.rng
         if not estimator.early_stopping:
-            every = np.sort(rng.permutation(len(sample))[:AT_MOST_HELD_OUT])
+            every = np.sort(random_rows(len(sample), AT_MOST_HELD_OUT, rng))
             return [(sample, sample.take(every))] * self.n_members
         share = max(estimator.validation_fraction, min(16 / len(sample), 0.25))
         return held_out_folds(sample, self.n_members, share, AT_MOST_HELD_OUT, rng)
