@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 
-RETURNS = 3  # to what is kept, where training has gone astray
+RETURNS = 6  # to what is kept, where training has gone astray
 
 
 class PlateauCosine(Callback):
@@ -130,7 +130,7 @@ class HeldOutRisk(Callback):
     Kept are the latest weights within `margin` paired standard errors of the best
     held-out risk, if they beat the start (and the map of a warm start) by a whole one
     and by `tol`; else that. Where the risk is far above the start's, training goes back
-    to what is kept, at a third of the learning rate; the fourth time it ends.
+    to what is kept, at a third of the learning rate; the seventh time it ends.
 
     Parameters
     ----------

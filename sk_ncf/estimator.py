@@ -91,7 +91,8 @@ class NCFTransport(
         mean, which errs less than one where rows are few, and takes longer to map.
         "auto": 4 for less than 30,000 rows; else 1, and 1 in :meth:`partial_fit`.
     hidden_layer_sizes : tuple of int, default="auto"
-        Widths of the layers, all equal; "auto": 4 layers of 96 (128 above 16 features).
+        Widths of the layers, all equal; "auto": 4 layers of 96 (128 above 16 features)
+        for one member, 3 for several, these of 64 up to 4 features.
     batch_size : int, default="auto"
         Rows of each side in the minibatch of a member; "auto": 256 for one member,
         128 for several.

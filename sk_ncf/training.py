@@ -187,9 +187,9 @@ def auto_members(n_samples):
 
 def auto_settings(n_samples, n_features, n_members):
     """What "auto" stands for in the other parameters."""
-    width = 96 if n_features <= 16 else 128
+    width = 64 if n_members > 1 and n_features <= 4 else 96 if n_features <= 16 else 128
     return {
-        "hidden_layer_sizes": (width,) * 4,
+        "hidden_layer_sizes": (width,) * (4 if n_members == 1 else 3),
         "learning_rate_init": 5e-3,
         "batch_size": 256 if n_members == 1 else 128,
         "max_iter": int(min(3_600, max(1_000, 2_500 * (n_samples / 4096) ** 0.25))),
