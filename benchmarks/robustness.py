@@ -325,7 +325,7 @@ def behind_start(estimator, X, Y):
 
     By the held-out risk J, and by J plus the gap of the feet, which selection goes by.
     """
-    frame, flow = estimator.preconditioner_, copy.deepcopy(estimator.flow_).double()
+    frame, flow = estimator.preconditioners_[0], copy.deepcopy(estimator.flow_).double()
     sides = [
         torch.from_numpy(s.forward(Z)[None])
         for s, Z in ((frame.source, X), (frame.target, Y))
@@ -336,7 +336,8 @@ def behind_start(estimator, X, Y):
     start = held_out_risk(flow, *sides, *weights)
     pairs = tuple(replace(r, gap=0 * r.gap) for r in (fitted, start)), (fitted, start)
     return tuple(
-        (risk.criterion() - other.criterion()) / (risk.standard_error(other) or 1.0)
+        (risk.criterion() - other.criterion()).item()
+        / (risk.standard_error(other).item() or 1.0)
         for risk, other in pairs
     )
 
@@ -346,8 +347,8 @@ def own_verdict(estimator):
     if estimator.net_ is None:  # too few rows: the start
         return True, False
     risk = dict(estimator.net_.callbacks_)["held_out_risk"]
-    start = risk.start.criterion()
-    kept = held_out_risk(risk.flow, *risk.rows).criterion()
+    start = risk.start.criterion().mean().item()
+    kept = risk.measure().criterion().mean().item()
     return kept <= start, not estimator.history_[-1]["criterion"] <= start
 
 

@@ -112,7 +112,7 @@ def fitted_net(d, width=None):
 
 def batches(estimator, X, Y, n=200):
     """Minibatches in the network's variables."""
-    frame = estimator.preconditioner_
+    frame = estimator.preconditioners_[0]
     rng = np.random.default_rng(0)
     out = []
     for _ in range(n):

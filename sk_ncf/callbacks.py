@@ -6,9 +6,8 @@ import torch
 from skorch.callbacks import Callback
 from tqdm.auto import tqdm
 
-from sk_ncf.risk import held_out_risk
-
 __all__ = [
+    "ClipPerPotential",
     "HeldOutRisk",
     "PlateauCosine",
     "ProgressBar",
@@ -127,17 +126,18 @@ class WeightAverage(Callback):
 class HeldOutRisk(Callback):
     """Judges the averaged weights after every epoch, keeps some, says when to stop.
 
-    Kept are the latest weights within `margin` paired standard errors of the best
-    held-out risk, if they beat the start (and the map of a warm start) by a whole one
-    and by `tol`; else that. Where the risk is far above the start's, training goes back
-    to what is kept, at a third of the learning rate; the seventh time it ends.
+    Kept are, for every class, the latest weights within `margin` paired standard errors
+    of its best held-out risk, if they beat the start (and the map of a warm start) by a
+    whole one and by `tol`; else that. Where the risk of a class is far above the
+    start's, it goes back to what is kept, at a third of the learning rate (of that, as
+    far as the class is one of many); the seventh time it stays there.
 
     Parameters
     ----------
     schedule : PlateauCosine
     average : WeightAverage
     patience : int
-        Steps without a better risk after which the plateau ends.
+        Steps without a better risk of any class after which the plateau ends.
     tol : float
         Improvements of the risk below this one do not count.
     early_stopping : bool
@@ -155,101 +155,118 @@ class HeldOutRisk(Callback):
 
     def initialize(self):
         """Nothing is kept yet."""
-        self.kept_weights, self.kept_step, self.best_step = None, 0, 0
-        self.stop_reason, self.n_returns = None, 0
+        self.kept_weights, self.stop_reason = None, None
         return self
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         """Nothing speaks against going on, yet."""
         self.stop_reason = None
 
-    def judge_on(self, flow, rows):
-        """Take the rows (x, y, weight_x, weight_y) to judge on; judge what is kept."""
-        self.flow, self.rows = flow, rows
+    def judge_on(self, flow, measure, limit, resting=False):
+        """Take a measure of the flow, a function that returns its Risk; judge what is kept.
+
+        A risk is far above the start's from `limit` and two standard errors on. Of the
+        classes that are `resting`, a mask, nothing new is kept.
+        """
+        self.flow, self.measure, self.limit = flow, measure, limit
+        self.resting = torch.as_tensor(resting)
         live = _weights(flow)
         if self.kept_weights is None:
             flow.potential.reset()
             self.start_weights = self.kept_weights = _weights(flow)
         flow.load_state_dict(self.start_weights)
-        self.start = self._risk()
-        self.earlier = [(self.start, self.start_weights, 0)]
+        self.start = self.measure()
+        if not hasattr(self, "kept_step"):
+            none = torch.zeros(len(self.start.value()), dtype=torch.long)
+            self.kept_step, self.best_step, self.n_returns = none, none, none
+        self.earlier = [(self.start, self.start_weights, 0 * self.kept_step)]
         flow.load_state_dict(self.kept_weights)
-        self.best = self.kept = self._risk()
+        self.best = self.kept = self.measure()
         flow.load_state_dict(live)
-
-    def _risk(self):
-        return held_out_risk(self.flow, *self.rows)
 
     def judge_initial(self):
         """Make the initial weights (of a warm start) a candidate, next to the start."""
-        risk = self._risk()
-        self.earlier.insert(0, (risk, _weights(self.flow), 0))
+        risk = self.measure()
+        self.earlier.insert(0, (risk, _weights(self.flow), 0 * self.kept_step))
         self._keep(risk)
 
     def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
         """Judge, keep, and see whether to go on."""
         self.average.swap()
-        risk = self._risk()
-        net.history.record("risk", risk.value())
-        net.history.record("criterion", risk.criterion())
+        risk = self.measure()
+        net.history.record("risk", risk.value().mean().item())
+        net.history.record("criterion", risk.criterion().mean().item())
         self._keep(risk)
         self.average.swap()
         self._see_whether_to_go_on(risk, net.optimizer_)
 
     def _keep(self, risk):
         gain = self.best.criterion() - risk.criterion()
-        if gain > 0 or -gain <= self._may_be_behind(risk):
-            self.kept, self.kept_weights = risk, _weights(self.flow)
-            self.kept_step = self.schedule.step
-        if gain > self.tol:
-            self.best, self.best_step = risk, self.schedule.step
+        learning = ~self.resting.to(gain.device)
+        good = learning & ((gain > 0) | (-gain <= self._may_be_behind(risk)))
+        self.kept = risk.where(good, self.kept)
+        self.kept_weights = _of_classes(good, _weights(self.flow), self.kept_weights)
+        step = torch.full_like(self.kept_step, self.schedule.step)
+        self.kept_step = torch.where(good.cpu(), step, self.kept_step)
+        better = learning & (gain > self.tol)
+        self.best = risk.where(better, self.best)
+        self.best_step = torch.where(better.cpu(), step, self.best_step)
 
     def _may_be_behind(self, risk):
         """Some standard errors, but not what was gained over the start."""
         gained = self.start.criterion() - self.best.criterion()
-        return min(self.margin * risk.standard_error(self.best), 0.1 * gained)
+        return torch.minimum(self.margin * risk.standard_error(self.best), 0.1 * gained)
 
     def _see_whether_to_go_on(self, risk, optimizer):
         step, schedule = self.schedule.step, self.schedule
-        stalled = self.early_stopping and step - self.best_step >= self.patience
+        best_step = self.best_step.max().item()
+        stalled = self.early_stopping and step - best_step >= self.patience
         # What the warm-up does, the plateau can still mend.
-        if step > schedule.warmup and self._astray(risk):
-            if self.n_returns == RETURNS:
-                self.stop_reason = "diverged"
-            else:
-                self._return(optimizer)
+        astray = self._astray(risk).cpu() & (step > schedule.warmup)
+        self.n_returns = self.n_returns + astray
+        if (self.n_returns > RETURNS).all():
+            self.stop_reason = "diverged"
         elif step >= schedule.end:
             in_full = schedule.end == schedule.max_steps
             self.stop_reason = "max_iter" if in_full else "converged"
-        elif stalled and schedule.turn is None and self.best_step == 0:
+        elif stalled and schedule.turn is None and best_step == 0 and not astray.any():
             self.stop_reason = "start"
         elif stalled:
             schedule.start_decay()
+        if astray.any() and self.stop_reason is None:
+            self._return(astray, optimizer)
 
     def _astray(self, risk):
-        """Whether the risk is above that of the start beyond all doubt, or not a number.
+        """Whether the risk is above the start's beyond all doubt, or not a number."""
+        limit = self.limit + 2 * risk.standard_error(self.start)
+        return ~(risk.criterion() < self.start.criterion() + limit)
 
-        Rows have unit variance here: u = 0 scores 0 and costs about n_features / 2.
-        """
-        limit = self.rows[0].shape[-1] + 2 * risk.standard_error(self.start)
-        return not risk.criterion() < self.start.criterion() + limit
-
-    def _return(self, optimizer):
-        """Go on from what is kept, with smaller steps."""
-        self.n_returns += 1
-        self.flow.load_state_dict(self.kept_weights)
+    def _return(self, classes, optimizer):
+        """Go on from what is kept of these classes, with smaller steps."""
+        live = _weights(self.flow)
+        self.flow.load_state_dict(_of_classes(classes, self.kept_weights, live))
         optimizer.state.clear()
         self.average.restart()
-        self.schedule.slow_down(1 / 3)
+        self.schedule.slow_down(3.0 ** -classes.double().mean().item())
 
-    def chosen(self):
-        """Weights and step of what is kept, or of an earlier start that is as good."""
-        chosen = self.kept, self.kept_weights, self.kept_step
+    def chosen(self, start_only):
+        """Weights and step of what is kept, or of an earlier start that is as good.
+
+        Parameters
+        ----------
+        start_only : Tensor of bool, shape (K,)
+            Classes that keep their start in any case.
+        """
+        risk, weights, step = self.kept, self.kept_weights, self.kept_step
         for start in self.earlier:
-            gain = start[0].criterion() - chosen[0].criterion()
-            if not gain > max(self.tol, chosen[0].standard_error(start[0])):
-                chosen = start
-        return chosen[1:]
+            gain = start[0].criterion() - risk.criterion()
+            back = ~(gain > risk.standard_error(start[0]).clamp_min(self.tol))
+            if start is self.earlier[-1]:
+                back = back | start_only.to(back.device)
+            risk = start[0].where(back, risk)
+            weights = _of_classes(back, start[1], weights)
+            step = torch.where(back.cpu(), start[2], step)
+        return weights, step
 
     def __getstate__(self):
         # The held-out rows and their values are data, not model.
@@ -257,11 +274,51 @@ class HeldOutRisk(Callback):
         return {k: v for k, v in state.items() if k not in _TRANSIENT}
 
 
-_TRANSIENT = {"rows", "start", "best", "kept", "earlier", "flow"}
+_TRANSIENT = {"measure", "start", "best", "kept", "earlier", "flow"}
 
 
 def _weights(module):
     return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def _of_classes(mask, weights, others):
+    """Weights of the classes of the mask, those of `others` for the rest."""
+    if mask.all() or not mask.any():
+        return weights if mask.all() else others
+    merged = {}
+    for name, value in weights.items():
+        lead = mask.repeat_interleave(len(value) // len(mask)).to(value.device)
+        lead = lead.reshape(-1, *[1] * (value.dim() - 1))
+        merged[name] = torch.where(lead, value, others[name])
+    return merged
+
+
+class ClipPerPotential(Callback):
+    """Clips the gradient of every potential by its own norm; what is no number is 0.
+
+    The loss is the mean over potentials, so that the gradient of each is its own
+    loss's gradient over their number.
+
+    Parameters
+    ----------
+    max_norm : float, default=1.0
+        Of the gradient of a potential's own loss.
+    """
+
+    def __init__(self, max_norm=1.0):
+        self.max_norm = max_norm
+
+    def on_grad_computed(self, net, named_parameters, **kwargs):
+        """Scale the gradients in place."""
+        grads = [p.grad for _, p in named_parameters if p.grad is not None]
+        n_potentials = net.module_.flow.potential.n_classes
+        # Without classes a gradient may have any shape: that of a user's own module.
+        lead = 1 if n_potentials > 1 else 0
+        square = sum(g.square().flatten(lead).sum(-1) for g in grads)
+        scale = (self.max_norm / (n_potentials * square.sqrt())).clamp_max(1.0)
+        for g in grads:
+            factor = scale.nan_to_num(0.0).reshape(-1, *[1] * (g.dim() - 1))
+            g.nan_to_num_(0.0, 0.0, 0.0).mul_(factor if lead else factor.squeeze())
 
 
 class Stop(Callback):

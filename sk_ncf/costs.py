@@ -5,6 +5,7 @@ A cost is a strictly convex Lagrangian :math:`L`. Its Legendre conjugate
 and the two gradients are inverse maps: :math:`\\nabla H = (\\nabla L)^{-1}`.
 """
 
+import copy
 import inspect
 import math
 from numbers import Real
@@ -70,6 +71,10 @@ class Cost(BaseEstimator):
 
     def within(self, extent: float) -> "Cost":
         """This cost for displacements up to `extent`; beyond, only L need be exact."""
+        return self
+
+    def of_class(self, k: int) -> "Cost":
+        """The cost of class k, where classes are seen from coordinates of their own."""
         return self
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
@@ -295,34 +300,60 @@ class AffineCost(Cost):
             scale = 1.0
         self.cost = cost
         self.shift = shift
-        self.scale = scale
-        self.unit = unit
+        self.scale, self.unit = (shift.new_tensor([c]) for c in (scale, unit))
         self._momentum = cost.momentum(shift)
-        self._value = cost.lagrangian(shift)
+        self._value = cost.lagrangian(shift).unsqueeze(-1)
+
+    _CONSTANTS = ("shift", "scale", "unit", "_momentum", "_value")
+
+    @classmethod
+    def stacked(cls, costs):
+        """One cost on tensors with a class axis, of shape [K, ..., d]."""
+        together = copy.copy(costs[0])
+        for name in cls._CONSTANTS:
+            constants = torch.stack([getattr(cost, name) for cost in costs])
+            setattr(together, name, constants)
+        return together
+
+    def of_class(self, k):
+        if self.shift.dim() == 1:
+            return self
+        alone = copy.copy(self)
+        for name in self._CONSTANTS:
+            setattr(alone, name, getattr(self, name)[k])
+        return alone
 
     def _like(self, z):
         """Constants in the type of `z`, or float64 where cancellation needs it."""
-        far = self.shift.abs().max() > 100 * self.scale
+        far = (self.shift.abs().amax(-1, keepdim=True) > 100 * self.scale).any()
         z = z.double() if far else z
-        b, a, value = (
-            c.to(z.device, z.dtype) for c in (self.shift, self._momentum, self._value)
-        )
-        return z, b, a, value
+        constants = (getattr(self, name) for name in self._CONSTANTS)
+        return z, *(_broadcast(c, z).to(z.device, z.dtype) for c in constants)
 
     def lagrangian(self, v):
-        z, b, a, value = self._like(v)
-        w = self.cost.lagrangian(self.scale * z + b)
-        return ((w - value - self.scale * (z @ a)) / self.unit).to(v.dtype)
+        z, b, scale, unit, a, value = self._like(v)
+        w = self.cost.lagrangian(scale * z + b)
+        linear = z @ a if a.dim() == 1 else (z * a).sum(-1)
+        scale, unit, value = (c.squeeze(-1) for c in (scale, unit, value))
+        return ((w - value - scale * linear) / unit).to(v.dtype)
 
     def momentum(self, v):
-        z, b, a, _ = self._like(v)
-        p = self.cost.momentum(self.scale * z + b) - a
-        return (p * (self.scale / self.unit)).to(v.dtype)
+        z, b, scale, unit, a, _ = self._like(v)
+        p = self.cost.momentum(scale * z + b) - a
+        return (p * (scale / unit)).to(v.dtype)
 
     def velocity(self, p):
-        z, b, a, _ = self._like(p)
-        v = self.cost.velocity(a + (self.unit / self.scale) * z)
-        return ((v - b) / self.scale).to(p.dtype)
+        z, b, scale, unit, a, _ = self._like(p)
+        v = self.cost.velocity(a + (unit / scale) * z)
+        return ((v - b) / scale).to(p.dtype)
+
+
+def _broadcast(constant, z):
+    """A constant of shape (d,), or [K, d] of every class, next to z of [K, ..., d]."""
+    if constant.dim() == 1:
+        return constant
+    n_classes, d = constant.shape
+    return constant.reshape(n_classes, *[1] * (z.dim() - 2), d)
 
 
 def _conjugate_exponent(p):

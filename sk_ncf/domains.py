@@ -10,6 +10,8 @@ from scipy.stats import qmc
 from sklearn.utils import check_array
 from sklearn.utils.validation import _check_feature_names, validate_data
 
+from sk_ncf.labels import checked_labels
+
 __all__ = ["Rows", "both_sides", "checked_rows", "output_rows", "source_rows"]
 
 DTYPES = [np.float64, np.float32]
@@ -29,14 +31,29 @@ def _named(name):
 
 
 class Rows(NamedTuple):
-    """Rows of one side and their weights, as given."""
+    """Rows of one side, their weights and their labels (None where none are read)."""
 
     X: np.ndarray  # (n, d)
     weight: np.ndarray  # (n,)
+    label: np.ndarray | None = None  # (n,), None where one is missing
+
+    def take(self, mask):
+        """The rows of the mask; no copy where that is all of them."""
+        if mask.all():
+            return self
+        return Rows(*(None if part is None else part[mask] for part in self))
 
 
 def both_sides(
-    estimator, X, y, X_target, sample_domain, sample_weight, target_weight, reset
+    estimator,
+    X,
+    y,
+    X_target,
+    y_target,
+    sample_domain,
+    sample_weight,
+    target_weight,
+    reset,
 ):
     """Checked source and target rows; the side that was not given is None.
 
@@ -44,35 +61,47 @@ def both_sides(
     -------
     source, target : Rows or None
     """
-    check_y(X, y)
+    labelled = bool(estimator.class_conditional)
+    check_y(X, y, "the labels of the rows of X" if labelled else "ignored here")
     with _named("X"):
         X = validate_data(estimator, X, dtype=DTYPES, ensure_min_samples=2, reset=reset)
     weight = checked_weight("sample_weight", sample_weight, len(X))
+    rows = Rows(X, weight, _source_labels(y, len(X)) if labelled else None)
     extra = None
     if X_target is not None:
         target = checked_target(estimator, X_target, ensure_min_samples=1)
-        extra = Rows(
-            target, checked_weight("target_weight", target_weight, len(target))
-        )
+        n = len(target)
+        label = _target_labels(y_target, n) if labelled else None
+        extra = Rows(target, checked_weight("target_weight", target_weight, n), label)
     elif target_weight is not None:
         raise ValueError("target_weight weighs the rows of X_target, which is None.")
+    elif y_target is not None and labelled:
+        raise ValueError("y_target labels the rows of X_target, which is None.")
     if sample_domain is not None:
         is_source = source_rows(sample_domain, len(X), None)
     else:
         default = "source" if extra is not None else estimator.default_domain
         is_source = source_rows(None, len(X), default)
-    source = _take(X, weight, is_source)
-    target = _join(_take(X, weight, ~is_source), extra)
+    source, target = rows.take(is_source), _join(rows.take(~is_source), extra)
     one_sample = sample_domain is None and extra is None
     return _checked_side("source", source, one_sample), _checked_side(
         "target", target, one_sample
     )
 
 
-def _take(X, weight, mask):
-    if mask.all():
-        return Rows(X, weight)
-    return Rows(X[mask], weight[mask])
+def _source_labels(y, n):
+    if y is None:
+        raise ValueError(
+            "class_conditional requires y to be passed, but the target y is None: it "
+            "holds the class of every source row."
+        )
+    return checked_labels("y", y, n)
+
+
+def _target_labels(y_target, n):
+    if y_target is None:
+        return np.full(n, None, dtype=object)
+    return checked_labels("y_target", y_target, n)
 
 
 def _join(rows, extra):
@@ -81,7 +110,7 @@ def _join(rows, extra):
     if len(rows.X) == 0:
         return extra
     pairs = zip(rows, extra, strict=True)
-    return Rows(*(np.concatenate(pair) for pair in pairs))
+    return Rows(*(None if a is None else np.concatenate([a, b]) for a, b in pairs))
 
 
 def _checked_side(side, rows, may_be_missing):
@@ -102,16 +131,19 @@ def _checked_side(side, rows, may_be_missing):
     return rows
 
 
-def check_y(X, y):
+def check_y(X, y, meaning="ignored here"):
     """Raise where target rows were given in the place of y."""
-    shape_y = () if y is None else np.asarray(y).shape
+    try:
+        shape_y = np.asarray(y).shape
+    except ValueError:  # lists of unequal lengths are no rows
+        return
     shape = np.shape(X) if isinstance(X, list | tuple) else getattr(X, "shape", ())
     if len(shape_y) != 2 or len(shape) != 2:
         return
     if shape_y[0] != shape[0] or 1 < shape_y[1] == shape[1]:
         raise ValueError(
             f"y has shape {shape_y}, which looks like target rows, but the "
-            "second argument is y (ignored here): pass X_target=."
+            f"second argument is y ({meaning}): pass X_target=."
         )
 
 

@@ -8,12 +8,15 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 
+from sk_ncf.conditional import pairs_of_classes
 from sk_ncf.costs import COSTS, Cost, make_cost
 from sk_ncf.domains import both_sides, checked_rows, checked_target, source_rows
+from sk_ncf.labels import checked_labels
 from sk_ncf.losses import KERNELS
 from sk_ncf.session import FitSession, resolve_device
 from sk_ncf.transport_map import TransportMap, discrete_dual_value
@@ -31,6 +34,15 @@ except ImportError:
 
 
 __all__ = ["NCFTransport"]
+
+# Fitted attributes that a fit without classes has not.
+OF_CLASSES = (
+    "classes_",
+    "classifier_",
+    "target_classifier_",
+    "named_share_",
+    "named_accuracy_",
+)
 
 
 def _all_or_nothing(method):
@@ -78,6 +90,15 @@ class NCFTransport(
         "dual": semi-dual objective, Hamilton-Jacobi and momentum residuals and
         Hopf-Lax penalty. "mmd": the loss of [1]_, implicit residual and kernel
         discrepancy.
+    class_conditional : {False, True, "label", "shared"}, default=False
+        Whether every class of source rows is carried to the target rows of the same
+        class. "label" (and True): by a map of its own; rows to be mapped need a class,
+        given as `sample_label` or predicted. "shared": by one map for all, that of
+        [1]_, which needs no class; with ``objective="mmd"`` only.
+    classifier : classifier, default=None
+        Cloned and fitted to the rows of either side, it names the class of rows that
+        come without one. None: a support vector machine, ``SVC(C=10)``, or gradient
+        boosting above 20,000 rows. A grid search reaches ``classifier__C``.
     output_distribution : {"normal", "uniform"} or callable, default="normal"
         What stands for the side that is not given to :meth:`fit`: the standard normal
         distribution, the uniform one on the unit cube, or any distribution as
@@ -89,13 +110,16 @@ class NCFTransport(
     n_members : int, default="auto"
         Potentials trained side by side, each on other rows; the map is that of their
         mean, which errs less than one where rows are few, and takes longer to map.
-        "auto": 4 for less than 30,000 rows; else 1, and 1 in :meth:`partial_fit`.
+        "auto": 4 for less than 30,000 rows; else 1, and 1 with classes or in
+        :meth:`partial_fit`.
     hidden_layer_sizes : tuple of int, default="auto"
         Widths of the layers, all equal; "auto": 4 layers of 96 (128 above 16 features)
-        for one member, 3 for several, these of 64 up to 4 features.
+        for one member, 3 for several, these of 64 up to 4 features; with classes 3
+        layers of 64 (48 above 4 classes), 4 of 192 where the map is shared.
     batch_size : int, default="auto"
-        Rows of each side in the minibatch of a member; "auto": 256 for one member,
-        128 for several.
+        Rows of each side in the minibatch of a member or class; "auto": 256 for one
+        member, 128 for several, and 256 (512 where the map is shared) over all classes,
+        at least 24 (32) of each.
     learning_rate_init : float, default="auto"
         Learning rate of the plateau; "auto": 0.005.
     max_iter : int, default="auto"
@@ -114,15 +138,16 @@ class NCFTransport(
         fit that gains less keeps its start.
     hj_weight : float, default=1.0
         Weight of the Hamilton-Jacobi residual.
-    momentum_weight : float, default=0.3
-        Weight of the change of momentum along characteristics ("dual" only).
+    momentum_weight : float, default="auto"
+        Weight of the change of momentum along characteristics ("dual" only); "auto":
+        0.3, and 1 with classes.
     dual_weight : float, default=1.0
         Weight of the semi-dual objective ("dual" only).
     hopf_lax_weight : float, default=10.0
         Weight of the violation of the Hopf-Lax formula ("dual" only).
     mmd_weight : float, default="auto"
         Weight of the discrepancy between mapped rows and the other side, both ways;
-        "auto": 0 for "dual", 10 for "mmd".
+        "auto": 0 for "dual", 10 for "mmd"; with classes 10 and 30.
     kernel : {"energy", "gaussian", "laplace"}, default="energy"
         Kernel of that discrepancy; the last two are sums over four scales.
     net : skorch.NeuralNet, default=None
@@ -151,17 +176,28 @@ class NCFTransport(
     cost_ : Cost
         The cost.
     flow_ : CharacteristicFlow
-        Potential and maps in the network's variables, on the CPU.
-    preconditioner_ : Preconditioner
-        Change of variables between the data and the network.
+        Potential and maps in the network's variables, on the CPU; of all classes.
+    preconditioners_ : list of Preconditioner
+        Changes of variables between the data and the network, one for every class.
+    classes_ : ndarray of shape (n_classes,)
+        The classes, with `class_conditional`.
+    classifier_, target_classifier_ : classifier
+        With ``class_conditional="label"``: what predicts the class, as its place in
+        `classes_`, of source rows and of target rows. The second is None without
+        target rows.
+    named_share_, named_accuracy_ : float
+        With `class_conditional`: share of the target rows that had no label and were
+        named by a self-trained classifier, and how often that is right on labels that
+        were held out from it (nan where a class has but one).
     net_ : skorch.NeuralNet
         The net that hosted the training.
     history_ : skorch.history.History
         Its record: loss, held-out risk and criterion of every epoch.
     n_iter_ : int
         Gradient steps taken.
-    best_iter_ : int
-        Step of the weights that were kept; 0 is the start.
+    best_iter_ : int, or ndarray of int of shape (n_classes,)
+        Step of the weights that were kept; 0 is the start. With
+        ``class_conditional="label"`` one of every class.
     stop_reason_ : str
         Why training ended: "converged", "max_iter", "start" (nothing beat the start),
         "diverged", "interrupted", "stream" (:meth:`partial_fit`) or "too_few_rows".
@@ -199,6 +235,8 @@ class NCFTransport(
         "cost": [StrOptions(set(COSTS)), Cost],
         "cost_params": [dict, None],
         "objective": [StrOptions({"dual", "mmd"})],
+        "class_conditional": ["boolean", StrOptions({"label", "shared"})],
+        "classifier": [HasMethods(["fit", "predict"]), None],
         "output_distribution": [StrOptions({"normal", "uniform"}), callable],
         "default_domain": [StrOptions({"source", "target"})],
         "n_members": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -217,7 +255,10 @@ class NCFTransport(
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "hj_weight": [Interval(Real, 0, None, closed="left")],
-        "momentum_weight": [Interval(Real, 0, None, closed="left")],
+        "momentum_weight": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="left"),
+        ],
         "dual_weight": [Interval(Real, 0, None, closed="left")],
         "hopf_lax_weight": [Interval(Real, 0, None, closed="left")],
         "mmd_weight": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
@@ -234,13 +275,14 @@ class NCFTransport(
     # a fit was given are not held out.
     __metadata_request__fit = {
         "X_target": True,
+        "y_target": True,
         "sample_domain": True,
         "sample_weight": True,
         "target_weight": True,
     }
     __metadata_request__partial_fit = __metadata_request__fit
-    __metadata_request__transform = {"sample_domain": True}
-    __metadata_request__inverse_transform = {"sample_domain": True}
+    __metadata_request__transform = {"sample_domain": True, "sample_label": False}
+    __metadata_request__inverse_transform = __metadata_request__transform
     __metadata_request__score = {"sample_domain": True, "X_target": False}
 
     def __init__(
@@ -249,6 +291,8 @@ class NCFTransport(
         cost="sqeuclidean",
         cost_params=None,
         objective="dual",
+        class_conditional=False,
+        classifier=None,
         output_distribution="normal",
         default_domain="source",
         n_members="auto",
@@ -261,7 +305,7 @@ class NCFTransport(
         n_iter_no_change=1000,
         tol=0.0,
         hj_weight=1.0,
-        momentum_weight=0.3,
+        momentum_weight="auto",
         dual_weight=1.0,
         hopf_lax_weight=10.0,
         mmd_weight="auto",
@@ -276,6 +320,8 @@ class NCFTransport(
         self.cost = cost
         self.cost_params = cost_params
         self.objective = objective
+        self.class_conditional = class_conditional
+        self.classifier = classifier
         self.output_distribution = output_distribution
         self.default_domain = default_domain
         self.n_members = n_members
@@ -308,6 +354,7 @@ class NCFTransport(
         y=None,
         *,
         X_target=None,
+        y_target=None,
         sample_domain=None,
         sample_weight=None,
         target_weight=None,
@@ -318,10 +365,14 @@ class NCFTransport(
         ----------
         X : array-like of shape (n_samples, n_features)
             Source rows; or rows of both sides, told apart by `sample_domain`.
-        y : Ignored
-            Present for API consistency.
+        y : array-like of shape (n_samples,), default=None
+            Labels of the rows of X, needed with `class_conditional` and unread without.
+            Missing (-1, NaN or None) for target rows only.
         X_target : array-like of shape (n_target_samples, n_features), default=None
             Target rows. Without any, X is carried to `output_distribution`.
+        y_target : array-like of shape (n_target_samples,), default=None
+            Labels of the rows of X_target with `class_conditional`; -1, NaN or None
+            where they are missing.
         sample_domain : int or array-like of shape (n_samples,), default=None
             Rows of X with values >= 0 are source, < 0 target.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -339,12 +390,13 @@ class NCFTransport(
             If a parameter or the data are not valid; the message names which. The
             estimator is then as it was before.
         """
-        self._validate_params()
+        self._check_parameters()
         source, target = both_sides(
             self,
             X,
             y,
             X_target,
+            y_target,
             sample_domain,
             sample_weight,
             target_weight,
@@ -352,8 +404,9 @@ class NCFTransport(
         )
         previous = self.flow_ if self.warm_start and hasattr(self, "flow_") else None
         self.cost_ = make_cost(clone(self.cost, safe=False), self.cost_params)
-        session = FitSession(self, source, target)
-        return self._keep(session, session.run(previous))
+        pairs, labels = self._pairs(source, target)
+        session = FitSession(self, pairs)
+        return self._keep(session, session.run(previous), labels)
 
     @_all_or_nothing
     def partial_fit(
@@ -362,6 +415,7 @@ class NCFTransport(
         y=None,
         *,
         X_target=None,
+        y_target=None,
         sample_domain=None,
         sample_weight=None,
         target_weight=None,
@@ -375,10 +429,14 @@ class NCFTransport(
         ----------
         X : array-like of shape (n_samples, n_features)
             Source rows; or rows of both sides, told apart by `sample_domain`.
-        y : Ignored
-            Present for API consistency.
+        y : array-like of shape (n_samples,), default=None
+            Labels of the rows of X, needed with `class_conditional` and unread without.
+            Missing (-1, NaN or None) for target rows only.
         X_target : array-like of shape (n_target_samples, n_features), default=None
             Target rows. Without any, X is carried to `output_distribution`.
+        y_target : array-like of shape (n_target_samples,), default=None
+            Labels of the rows of X_target with `class_conditional`; -1, NaN or None
+            where they are missing.
         sample_domain : int or array-like of shape (n_samples,), default=None
             Rows of X with values >= 0 are source, < 0 target.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -390,13 +448,14 @@ class NCFTransport(
         -------
         self : NCFTransport
         """
-        self._validate_params()
+        self._check_parameters()
         first = not hasattr(self, "flow_")
         source, target = both_sides(
             self,
             X,
             y,
             X_target,
+            y_target,
             sample_domain,
             sample_weight,
             target_weight,
@@ -404,24 +463,87 @@ class NCFTransport(
         )
         if first:
             self.cost_ = make_cost(clone(self.cost, safe=False), self.cost_params)
-            session = FitSession(self, source, target, stream=True)
+        else:
+            self._check_goes_on()
+        pairs, labels = self._pairs(source, target, None if first else self._labels)
+        if first:
+            session = FitSession(self, pairs, stream=True)
         else:
             session = self._session.resumed()
-            session.feed(self, source, target)
-        return self._keep(session, session.run(None if first else self.flow_))
+            session.feed(self, pairs)
+        return self._keep(session, session.run(None if first else self.flow_), labels)
 
-    def _keep(self, session, result):
+    def _check_parameters(self):
+        self._validate_params()
+        if isinstance(self.classifier, type):
+            raise ValueError(
+                f"classifier must be an instance, got the class {self.classifier!r}."
+            )
+        if self.class_conditional == "shared" and self.objective != "mmd":
+            raise ValueError(
+                "class_conditional='shared' needs objective='mmd', got "
+                f"objective={self.objective!r}: a map that is shared by classes is not "
+                "the optimal one, which the semi-dual objective would look for."
+            )
+
+    def _check_goes_on(self):
+        was = False
+        if self._labels is not None:
+            was = "label" if self._maps_by_class() else "shared"
+        now = self.class_conditional and (
+            "shared" if self.class_conditional == "shared" else "label"
+        )
+        if was != now:
+            raise ValueError(
+                f"class_conditional must stay what it was in the first call, {was!r}, "
+                f"got {now!r}."
+            )
+
+    def _pairs(self, source, target, known=None):
+        """Rows of every class, and what is known of the classes."""
+        if not self.class_conditional:
+            return [(source, target)], None
+        rng = check_random_state(self.random_state if known is None else 0)
+        return pairs_of_classes(self, source, target, rng, known)
+
+    def _keep(self, session, result, labels):
         """Fitted attributes of a finished session."""
         self.flow_, self.net_ = result.flow, result.net
-        self.preconditioner_ = session.preconditioner
+        self.preconditioners_ = session.preconditioners
         self.history_ = [] if result.net is None else result.net.history
         self.n_iter_, self.best_iter_ = result.n_iter, result.best_iter
         self.stop_reason_ = result.stop_reason
+        if session.n_potentials == 1:
+            self.best_iter_ = int(result.best_iter[0])
         self._score_rows = session.score_rows
         self._session = session.suspended()
+        self._labels = labels
+        self._keep_labels(labels, result)
         if result.message:
             warnings.warn(result.message, ConvergenceWarning, stacklevel=4)
         return self
+
+    def _keep_labels(self, labels, result):
+        for name in OF_CLASSES:  # of an earlier fit
+            vars(self).pop(name, None)
+        if labels is None:
+            return
+        self.classes_ = labels.classes
+        self.named_share_ = labels.named_share
+        self.named_accuracy_ = labels.named_accuracy
+        if not labels.by_class:
+            return
+        self.classifier_ = labels.classifier
+        self.target_classifier_ = labels.target_classifier
+        if result.small.any():
+            names = self.classes_[result.small].tolist()
+            more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+            warnings.warn(
+                "Classes with too few rows for more keep the Gaussian map of their rows, "
+                f"the mean shift where there is one row: {names[:20]}{more}.",
+                UserWarning,
+                stacklevel=5,
+            )
 
     def fit_transform(
         self,
@@ -429,6 +551,7 @@ class NCFTransport(
         y=None,
         *,
         X_target=None,
+        y_target=None,
         sample_domain=None,
         sample_weight=None,
         target_weight=None,
@@ -437,16 +560,22 @@ class NCFTransport(
 
         With `default_domain="target"` and `X_target`, the rows of X are the source and
         are mapped here, while later rows without `sample_domain` pass through
-        :meth:`transform`.
+        :meth:`transform`. With ``class_conditional="label"`` the rows are mapped by
+        their true class y, whereas ``fit(X, y).transform(X)`` predicts it: the results
+        may differ.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Source rows; or rows of both sides, told apart by `sample_domain`.
-        y : Ignored
-            Present for API consistency.
+        y : array-like of shape (n_samples,), default=None
+            Labels of the rows of X, needed with `class_conditional` and unread without.
+            Missing (-1, NaN or None) for target rows only.
         X_target : array-like of shape (n_target_samples, n_features), default=None
             Target rows.
+        y_target : array-like of shape (n_target_samples,), default=None
+            Labels of the rows of X_target with `class_conditional`; -1, NaN or None
+            where they are missing.
         sample_domain : int or array-like of shape (n_samples,), default=None
             Rows of X with values >= 0 are source, < 0 target.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -462,15 +591,17 @@ class NCFTransport(
             X,
             y,
             X_target=X_target,
+            y_target=y_target,
             sample_domain=sample_domain,
             sample_weight=sample_weight,
             target_weight=target_weight,
         )
         if sample_domain is None and X_target is not None:
             sample_domain = 1
-        return self.transform(X, sample_domain=sample_domain)
+        label = y if self._maps_by_class() else None
+        return self.transform(X, sample_domain=sample_domain, sample_label=label)
 
-    def transform(self, X, *, sample_domain=None):
+    def transform(self, X, *, sample_domain=None, sample_label=None):
         r"""Map source rows, :math:`T(x) = x + \nabla H(\nabla u(x, 0))`.
 
         Parameters
@@ -479,15 +610,20 @@ class NCFTransport(
         sample_domain : int or array-like of shape (n_samples,), default=None
             Rows with values >= 0 are mapped, the others returned as they are; None
             takes `default_domain` for all.
+        sample_label : label or array-like of shape (n_samples,), default=None
+            Classes of the rows, for ``class_conditional="label"`` (unread otherwise);
+            where it is None, or a label missing, `classifier_` predicts.
 
         Returns
         -------
         X_new : ndarray of shape (n_samples, n_features)
         """
         fitted, rows, mask = self._to_map(X, sample_domain)
-        return _replaced(rows, mask, fitted.forward(_where(mask, rows)))
+        moving = _where(mask, rows)
+        codes = self._codes(moving, sample_label, mask)
+        return _replaced(rows, mask, fitted.forward(moving, codes))
 
-    def inverse_transform(self, X, *, sample_domain=None):
+    def inverse_transform(self, X, *, sample_domain=None, sample_label=None):
         r"""Map target rows back, :math:`T^{-1}(y) = y - \nabla H(\nabla u(y, 1))`.
 
         Three damped steps of :math:`x \leftarrow y - \nabla H(\nabla u(x, 0))` refine
@@ -499,6 +635,9 @@ class NCFTransport(
         sample_domain : int or array-like of shape (n_samples,), default=None
             Rows with values < 0 are mapped back, the others returned as they are; None
             takes all rows for target rows, whatever `default_domain` is.
+        sample_label : label or array-like of shape (n_samples,), default=None
+            Classes of the rows, for ``class_conditional="label"`` (unread otherwise);
+            where it is None, or a label missing, `target_classifier_` predicts.
 
         Returns
         -------
@@ -506,9 +645,11 @@ class NCFTransport(
         """
         sample_domain = -1 if sample_domain is None else sample_domain
         fitted, rows, mask = self._to_map(X, sample_domain, source=False)
-        return _replaced(rows, mask, fitted.inverse(_where(mask, rows)))
+        moving = _where(mask, rows)
+        codes = self._codes(moving, sample_label, mask, source=False)
+        return _replaced(rows, mask, fitted.inverse(moving, codes))
 
-    def interpolate(self, X, t, *, sample_domain=None):
+    def interpolate(self, X, t, *, sample_domain=None, sample_label=None):
         r"""Displacement interpolation :math:`T_t(x) = x + t (T(x) - x)`.
 
         Parameters
@@ -517,6 +658,8 @@ class NCFTransport(
         t : float or array-like of shape (n_samples,)
             Time in [0, 1]: 0 gives X, 1 the mapped rows.
         sample_domain : int or array-like of shape (n_samples,), default=None
+            As in :meth:`transform`.
+        sample_label : label or array-like of shape (n_samples,), default=None
             As in :meth:`transform`.
 
         Returns
@@ -536,7 +679,8 @@ class NCFTransport(
                 f"t must be a number in [0, 1] or {len(rows)} of them, got {t!r}."
             )
         share, part = t[mask, None] if t.ndim else t, rows[mask]
-        moved = part + share * (fitted.forward(part) - part)
+        codes = self._codes(part, sample_label, mask)
+        moved = part + share * (fitted.forward(part, codes) - part)
         return _replaced(rows, mask, moved.astype(rows.dtype, copy=False))
 
     def _to_map(self, X, sample_domain, source=True):
@@ -546,9 +690,22 @@ class NCFTransport(
         mask = source_rows(sample_domain, len(rows), self.default_domain)
         return self._transport_map(), rows, mask if source else ~mask
 
+    def _maps_by_class(self):
+        return self._labels is not None and self._labels.by_class
+
+    def _codes(self, rows, label, mask=None, source=True):
+        """Classes of rows by number; None where there is one map for all."""
+        if not self._maps_by_class():
+            return None
+        mask = np.ones(len(rows), dtype=bool) if mask is None else mask
+        if label is None or np.asarray(label).ndim == 0:
+            label = [label] * len(mask)
+        labels = checked_labels("sample_label", label, len(mask))[mask]
+        return self._labels.codes(rows, labels, source)
+
     def _transport_map(self):
         return TransportMap(
-            self.flow_, self.preconditioner_, resolve_device(self.device)
+            self.flow_, self.preconditioners_, resolve_device(self.device)
         )
 
     def score(self, X, y=None, *, X_target=None, sample_domain=None):
@@ -564,8 +721,9 @@ class NCFTransport(
         X : array-like of shape (n_samples, n_features)
             Rows that were not in the fit. Those of the target domain take the place of
             X_target.
-        y : Ignored
-            Present for API consistency.
+        y : array-like of shape (n_samples,), default=None
+            Labels of the source rows of X with ``class_conditional="label"``; those
+            without are predicted. Unread otherwise.
         X_target : array-like of shape (n_target_samples, n_features), default=None
             Target rows that were not in the fit; None takes rows that the fit reserved.
         sample_domain : int or array-like of shape (n_samples,), default=None
@@ -575,6 +733,8 @@ class NCFTransport(
         Returns
         -------
         score : float
+            With ``class_conditional="label"``, the mean over source rows of the value
+            of their class.
         """
         check_is_fitted(self)
         rows = checked_rows(self, X)
@@ -584,9 +744,31 @@ class NCFTransport(
         source, target = _where(mask, rows), _where(~mask, rows)
         if X_target is not None:
             target = np.concatenate([target, checked_target(self, X_target)])
-        source = source if len(source) else self._score_rows[0]
-        target = target if len(target) else self._score_rows[1]
-        return self._transport_map().held_out_dual(source, target)
+        fitted = self._transport_map()
+        if not self._maps_by_class():
+            kept = [
+                np.concatenate(side) for side in zip(*self._score_rows, strict=True)
+            ]
+            source = source if len(source) else kept[0]
+            return fitted.held_out_dual(source, target if len(target) else kept[1])
+        label = None if y is None or not mask.any() else y
+        codes = (
+            self._codes(source, label, mask),
+            self._codes(target, None, source=False),
+        )
+        return self._score_of_classes(fitted, (source, target), codes)
+
+    def _score_of_classes(self, fitted, sides, codes):
+        """The held-out dual values of the classes, weighted by their source rows."""
+        n_rows = np.bincount(codes[0], minlength=len(self.classes_))
+        if not len(sides[0]):
+            n_rows = np.array([len(source) for source, _ in self._score_rows])
+        values = []
+        for k, kept in enumerate(self._score_rows):
+            rows = [side[of == k] for side, of in zip(sides, codes, strict=True)]
+            rows = [r if len(r) else spare for r, spare in zip(rows, kept, strict=True)]
+            values.append(fitted.held_out_dual(*rows, k) if n_rows[k] else 0.0)
+        return float(np.average(values, weights=n_rows))
 
     def dual_potentials(self, X, X_target):
         r"""Kantorovich potentials :math:`f = -u(\cdot, 0)`, :math:`g = u(\cdot, 1)`.
@@ -610,7 +792,12 @@ class NCFTransport(
         check_is_fitted(self)
         source, target = checked_rows(self, X), checked_target(self, X_target)
         fitted = self._transport_map()
-        return -fitted.source_potential(source), fitted.target_potential(target)
+        of_source, of_target = (
+            self._codes(rows, None, source=side)
+            for rows, side in ((source, True), (target, False))
+        )
+        f = -fitted.source_potential(source, of_source)
+        return f, fitted.target_potential(target, of_target)
 
     def transport_cost(self, X):
         """Mean cost E c(x, T(x)) of carrying the rows of X.
@@ -628,7 +815,8 @@ class NCFTransport(
         check_is_fitted(self)
         rows = checked_rows(self, X).astype(np.float64, copy=False)
         fitted = self._transport_map()
-        return float(fitted.cost(rows, fitted.forward(rows)).mean())
+        mapped = fitted.forward(rows, self._codes(rows, None))
+        return float(fitted.cost(rows, mapped).mean())
 
     def dual_value(self, X, X_target):
         """A certified lower bound of the optimal transport cost between these rows.
@@ -657,6 +845,7 @@ class NCFTransport(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.target_tags.required = bool(self.class_conditional)
         return tags
 
 

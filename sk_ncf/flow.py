@@ -52,6 +52,10 @@ class CharacteristicFlow(nn.Module):
         self.potential = potential
         self.cost = cost
 
+    def of_class(self, k: int) -> "CharacteristicFlow":
+        """The flow of one class."""
+        return CharacteristicFlow(self.potential.of_class(k), self.cost.of_class(k))
+
     def velocity(self, x: Tensor, t: float) -> Tensor:
         r"""v(x, t) = grad H(grad u(x, t)), shape [K, n, d]."""
         t = torch.full(x.shape[:-1], float(t), dtype=x.dtype, device=x.device)

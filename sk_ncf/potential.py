@@ -4,6 +4,7 @@ Tensors carry a leading class axis: ``[K, n, d]``. K potentials (K = 1 without c
 are evaluated at once as batched matrix products.
 """
 
+import copy
 import math
 
 import torch
@@ -49,6 +50,7 @@ class Potential(nn.Module):
         width, depth = hidden_layer_sizes[0], len(hidden_layer_sizes)
         generator = generator or torch.Generator().manual_seed(0)
         self.sharpness = 4 + 12 / n_features if sharpness is None else sharpness
+        self.n_classes = n_classes
 
         def normal(*shape):
             return torch.randn(n_classes, *shape, generator=generator)
@@ -65,6 +67,20 @@ class Potential(nn.Module):
     def reset(self):
         """Set u = 0 everywhere."""
         self.output_weight.zero_()
+
+    def of_class(self, k: int) -> "Potential":
+        """Potential number k alone."""
+        return self.part(slice(k, k + 1))
+
+    def part(self, classes: slice) -> "Potential":
+        """Some of the potentials, on a class axis of their own."""
+        part = copy.copy(self)
+        part.n_classes = len(range(*classes.indices(self.n_classes)))
+        part._parameters = {
+            name: nn.Parameter(value.detach()[classes], requires_grad=False)
+            for name, value in self._parameters.items()
+        }
+        return part
 
     def value_and_gradient(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         r"""u(x, t), shape [K, n], and :math:`p = \nabla u(x, t)`, shape [K, n, d].
@@ -109,6 +125,8 @@ class ModulePotential(nn.Module):
         differentiable in x (no ReLU), each row on its own (no batch normalisation).
     """
 
+    n_classes = 1
+
     def __init__(self, module):
         super().__init__()
         self.module = module
@@ -119,6 +137,10 @@ class ModulePotential(nn.Module):
     def reset(self):
         """Set u = 0 everywhere."""
         self.scale.zero_()
+
+    def of_class(self, k: int) -> "ModulePotential":
+        """The one potential there is."""
+        return self
 
     def value_and_gradient(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """u(x, t), shape [1, n], and its gradient, shape [1, n, d]."""
@@ -141,7 +163,7 @@ class MeanPotential(nn.Module):
     Parameters
     ----------
     members : Potential
-        With `n_members` potentials, trained each on its own rows.
+        With `n_members` potentials for every class, trained each on its own rows.
     n_members : int
     """
 
@@ -153,14 +175,23 @@ class MeanPotential(nn.Module):
         """Set u = 0 everywhere."""
         self.members.reset()
 
+    def of_class(self, k: int) -> "MeanPotential":
+        """The mean of the members of class k."""
+        start = k * self.n_members
+        members = self.members.part(slice(start, start + self.n_members))
+        return MeanPotential(members, self.n_members)
+
     def value_and_gradient(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """u(x, t), shape [1, n], and its gradient, shape [1, n, d]."""
-        x = x.expand(self.n_members, -1, -1)
-        u, p = self.members.value_and_gradient(x, t)
-        return u.mean(0, keepdim=True), p.mean(0, keepdim=True)
+        """u(x, t), shape [K, n], and its gradient, shape [K, n, d]."""
+        t = t.expand(x.shape[:-1]).repeat_interleave(self.n_members, 0)
+        x = x.repeat_interleave(self.n_members, 0)
+        return tuple(
+            z.unflatten(0, (-1, self.n_members)).mean(1)
+            for z in self.members.value_and_gradient(x, t)
+        )
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """u(x, t), shape [1, n]."""
+        """u(x, t), shape [K, n]."""
         return self.value_and_gradient(x, t)[0]
 
 

@@ -15,7 +15,13 @@ import torch
 
 from sk_ncf.costs import AffineCost, Cost, QuadraticForm, SquaredEuclidean
 
-__all__ = ["Preconditioner", "gaussian_map", "geometric_mean", "weighted_moments"]
+__all__ = [
+    "Preconditioner",
+    "common_cost",
+    "gaussian_map",
+    "geometric_mean",
+    "weighted_moments",
+]
 
 
 @dataclass(frozen=True)
@@ -62,17 +68,28 @@ class Preconditioner:
     original_cost: Cost
 
     @classmethod
-    def fit(cls, X, X_target, cost, sample_weight, target_weight):
-        """From rows (n, d) and (m, d) with weights (n,) and (m,)."""
+    def fit_classes(cls, samples, cost):
+        """One of every class, from pairs of samples; their costs can be stacked."""
+        extent = max(_extent(source.X, target.X) for source, target in samples)
+        return [
+            cls.fit(source.X, target.X, cost, source.weight, target.weight, extent)
+            for source, target in samples
+        ]
+
+    @classmethod
+    def fit(cls, X, X_target, cost, sample_weight, target_weight, extent=None):
+        """From rows (n, d) and (m, d) with weights (n,) and (m,).
+
+        Displacements are up to `extent`; None takes what the rows allow.
+        """
         mean_x, cov_x = weighted_moments(X, sample_weight)
         mean_y, cov_y = weighted_moments(X_target, target_weight)
         if isinstance(cost, SquaredEuclidean | QuadraticForm):
             n_x, n_y = effective_size(sample_weight), effective_size(target_weight)
             cov_x, cov_y = shrink_covariances(cov_x, cov_y, n_x, n_y)
             return cls._covariance(cost, mean_x, mean_y, cov_x, cov_y)
-        extent = 2 * (_radius(X, mean_x) + _radius(X_target, mean_y))
-        extent += np.linalg.norm(mean_y - mean_x)
-        return cls._isotropic(cost.within(extent), mean_x, mean_y, cov_x, cov_y)
+        cost = cost.within(_extent(X, X_target) if extent is None else extent)
+        return cls._isotropic(cost, mean_x, mean_y, cov_x, cov_y)
 
     @classmethod
     def _covariance(cls, cost, mean_x, mean_y, cov_x, cov_y):
@@ -145,9 +162,31 @@ def weighted_moments(X, weight, chunk=65536):
     return origin + shift, cov
 
 
-def _radius(X, mean, chunk=65536):
-    """Largest distance of a row from the mean."""
-    return max(np.linalg.norm(X[s] - mean, axis=1).max() for s in _chunks(X, chunk))
+def common_cost(preconditioners, n_members=1):
+    """The cost between rows in the new variables, for all classes at once.
+
+    Parameters
+    ----------
+    preconditioners : sequence of Preconditioner
+        Of every class.
+    n_members : int, default=1
+        Potentials of every class.
+    """
+    costs = [p.cost for p in preconditioners for _ in range(n_members)]
+    if len(preconditioners) == 1 or isinstance(costs[0], SquaredEuclidean):
+        return costs[0]
+    return AffineCost.stacked(costs)
+
+
+def _extent(X, Y):
+    """More than any displacement that brings rows of X near rows of Y."""
+    origin = X[0].astype(np.float64)
+    return 2 * (_radius(X, origin) + _radius(Y, origin))
+
+
+def _radius(X, origin, chunk=65536):
+    """Largest distance of a row from a point."""
+    return max(np.linalg.norm(X[s] - origin, axis=1).max() for s in _chunks(X, chunk))
 
 
 def _chunks(X, size):

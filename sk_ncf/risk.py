@@ -1,14 +1,13 @@
 """The held-out semi-dual risk: a score for transport maps that needs no true map."""
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from sk_ncf.flow import CharacteristicFlow
 
-__all__ = ["Risk", "held_out_risk"]
+__all__ = ["Risk", "held_out_risk", "matching_risk"]
 
 
 @dataclass
@@ -25,6 +24,9 @@ class Risk:
         Value at the foot of y minus that minimum.
     weight_x, weight_y : Tensor of shape [K, n] and [K, m]
         Row weights that sum to one.
+    n_members : int, default=1
+        Potentials of one class, next to each other on the class axis: they are judged
+        together.
     """
 
     source: Tensor
@@ -32,18 +34,17 @@ class Risk:
     gap: Tensor
     weight_x: Tensor
     weight_y: Tensor
+    n_members: int = 1
 
     def value(self):
-        """J = E u(x, 0) - E min_x [u(x, 0) + c(x, y)], averaged over classes."""
-        return (
-            (_mean(self.source, self.weight_x) - _mean(self.target, self.weight_y))
-            .mean()
-            .item()
+        """J = E u(x, 0) - E min_x [u(x, 0) + c(x, y)] of every class."""
+        return self._of_classes(
+            _mean(self.source, self.weight_x) - _mean(self.target, self.weight_y)
         )
 
     def criterion(self):
         """What selection minimises: J plus the mean gap of the amortised minimiser."""
-        return self.value() + _mean(self.gap, self.weight_y).mean().item()
+        return self.value() + self._of_classes(_mean(self.gap, self.weight_y))
 
     def standard_error(self, other):
         """Of the difference of the two criteria, the rows being the same."""
@@ -51,7 +52,22 @@ class Risk:
         y = self.target - other.target - self.gap + other.gap
         variance = _variance_of_mean(x, self.weight_x)
         variance += _variance_of_mean(y, self.weight_y)
-        return math.sqrt(variance) / len(x)
+        return (self._of_classes(variance) / self.n_members).sqrt()
+
+    def where(self, classes, other):
+        """This risk for the classes of the mask, another one for the rest."""
+        mask = classes.repeat_interleave(self.n_members).unsqueeze(-1)
+        pairs = ((getattr(r, name) for r in (self, other)) for name in _VALUES)
+        return replace(
+            self,
+            **dict(zip(_VALUES, (torch.where(mask, *p) for p in pairs), strict=True)),
+        )
+
+    def _of_classes(self, values):
+        return values.unflatten(0, (-1, self.n_members)).mean(1)
+
+
+_VALUES = ("source", "target", "gap")
 
 
 def _mean(values, weight):
@@ -59,13 +75,12 @@ def _mean(values, weight):
 
 
 def _variance_of_mean(values, weight):
-    """Variance of the weighted mean, summed over classes."""
     deviation = values - _mean(values, weight).unsqueeze(-1)
-    return (weight * deviation).square().sum().item()
+    return (weight * deviation).square().sum(-1)
 
 
 @torch.no_grad()
-def held_out_risk(flow: CharacteristicFlow, x, y, weight_x, weight_y, n_iter=12):
+def held_out_risk(flow, x, y, weight_x, weight_y, n_members=1, n_iter=12):
     r"""Semi-dual risk of the potential on rows it was not trained on.
 
     .. math:: J(u) = E_x u(x, 0) - E_y \min_x [u(x, 0) + c(x, y)]
@@ -81,6 +96,8 @@ def held_out_risk(flow: CharacteristicFlow, x, y, weight_x, weight_y, n_iter=12)
     y : Tensor of shape [K, m, d]
     weight_x, weight_y : Tensor of shape [K, n] and [K, m]
         Row weights that sum to one.
+    n_members : int, default=1
+        Potentials of one class.
     n_iter : int, default=12
 
     Returns
@@ -89,4 +106,52 @@ def held_out_risk(flow: CharacteristicFlow, x, y, weight_x, weight_y, n_iter=12)
     """
     amortised, target = flow.hopf_lax(y, n_iter)
     source = flow.potential(x, x.new_zeros(x.shape[:-1]))
-    return Risk(source, target, amortised - target, weight_x, weight_y)
+    gap = amortised - target
+    return Risk(source, target, gap, weight_x, weight_y, n_members)
+
+
+@torch.no_grad()
+def matching_risk(flow: CharacteristicFlow, x, y, weight_x, weight_y, hj_share):
+    r"""What a map that is shared by classes is selected by.
+
+    The held-out squared energy distance of the mapped rows of every class to the other
+    side's rows of that class, averaged over classes, both ways, plus `hj_share` times
+    the squared Hamilton-Jacobi residual. But for terms that no map changes:
+
+    .. math:: 2 E|T(x) - y| - E|T(x) - T(x')| + 2 E|T^{-1}(y) - x|
+              - E|T^{-1}(y) - T^{-1}(y')|
+
+    Parameters
+    ----------
+    flow : CharacteristicFlow
+        Of one potential.
+    x, y : Tensor of shape [K, n, d] and [K, m, d]
+        Rows of every class.
+    weight_x, weight_y : Tensor of shape [K, n] and [K, m]
+        Row weights that sum to one in every class.
+
+    Returns
+    -------
+    Risk
+        Of one class, its rows those of all classes.
+    """
+    pooled_x, pooled_y = (z.flatten(0, 1)[None] for z in (x, y))
+    heads, feet = flow.characteristics(pooled_x, pooled_y)
+    forward = _distances(heads.end[0].view_as(x), y, weight_x, weight_y)
+    backward = _distances(feet.end[0].view_as(y), x, weight_y, weight_x)
+    residual = (feet.u - feet.action - feet.u_end).square()
+    share = len(x)
+    return Risk(
+        forward.flatten()[None],
+        -backward.flatten()[None],
+        hj_share * residual,
+        weight_x.flatten()[None] / share,
+        weight_y.flatten()[None] / share,
+    )
+
+
+def _distances(mapped, wanted, weight, weight_wanted):
+    """Rows' shares in the energy distance, shape [K, n]."""
+    between = torch.cdist(mapped, wanted) * weight_wanted.unsqueeze(-2)
+    within = torch.cdist(mapped, mapped) * weight.unsqueeze(-2)
+    return 2 * between.sum(-1) - within.sum(-1)

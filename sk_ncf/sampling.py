@@ -67,6 +67,10 @@ class Sample:
     def __len__(self):
         return len(self.X)
 
+    def moments(self):
+        """Mean (d,) and covariance (d, d)."""
+        return weighted_moments(self.X, self.weight)
+
     def take(self, index):
         """The rows of `index`, their weights made to sum to one again."""
         view = isinstance(self.X, RowView)
@@ -152,6 +156,8 @@ def held_out_folds(sample, n_members, fraction, at_most, rng):
     -------
     list of pairs of Sample
     """
+    if sample is None:
+        return [(None, None)] * n_members
     n = len(sample)
     size = min(at_most // n_members, int(np.ceil(fraction * n)), n - 2)
     if size < 1:
@@ -208,9 +214,11 @@ class PairSampler(IterableDataset):
 
     Parameters
     ----------
-    sources, targets : sequence of Sample
-        One of each for every member.
-    preconditioner : Preconditioner
+    sources, targets : sequence of Sample or None
+        One of each for every potential (class or member); None where there are no rows
+        now: its potential rests.
+    preconditioners : sequence of Preconditioner
+        Of every potential.
     batch_size : int
         Rows of each side in a minibatch.
     n_batches : int
@@ -228,7 +236,7 @@ class PairSampler(IterableDataset):
         self,
         sources,
         targets,
-        preconditioner,
+        preconditioners,
         batch_size,
         n_batches,
         n_steps,
@@ -237,25 +245,32 @@ class PairSampler(IterableDataset):
         device,
         smoothing=0.0,
     ):
+        frames = zip(*((p.source, p.target) for p in preconditioners), strict=True)
         self.sources, self.targets = (
-            [(sample, _cumulative(sample.weight)) for sample in side]
-            for side in (sources, targets)
+            [(s, _cumulative(s), frame) for s, frame in zip(side, sides, strict=True)]
+            for side, sides in zip((sources, targets), frames, strict=True)
         )
-        self.preconditioner = preconditioner
+        pairs = zip(sources, targets, strict=True)
+        present = [not (s is None or t is None) for s, t in pairs]
+        self.present = torch.tensor(present, dtype=dtype, device=device)
+        self.n_features = len(preconditioners[0].source.mean)
         self.batch_size, self.n_batches = batch_size, n_batches
         self.n_epochs, self.n_left = math.ceil(n_steps / n_batches), n_steps
         self.rng = np.random.RandomState(seed)
         self.dtype, self.device, self.smoothing = dtype, device, smoothing
-        values = len(self.sources) * batch_size * self.sources[0][0].X.shape[1]
+        values = len(self.sources) * batch_size * self.n_features
         self.at_once = max(1, DRAWN // values)  # minibatches
 
     def __len__(self):
         return self.n_batches
 
-    def _draw(self, samples, side, n_batches):
+    def _draw(self, samples, n_batches):
         """Rows of shape [n_batches, K, batch_size, d]."""
         drawn = []
-        for sample, cumulative in samples:
+        for sample, cumulative, side in samples:
+            if sample is None:
+                drawn.append(np.zeros((n_batches, self.batch_size, self.n_features)))
+                continue
             places = self.rng.uniform(size=n_batches * self.batch_size)
             if cumulative is None:
                 index = (places * len(sample)).astype(np.intp)
@@ -274,15 +289,14 @@ class PairSampler(IterableDataset):
             yield from self._minibatches(min(self.at_once, n - start))
 
     def _minibatches(self, n):
-        frame = self.preconditioner
-        xs = self._draw(self.sources, frame.source, n)
-        ys = self._draw(self.targets, frame.target, n)
+        xs, ys = self._draw(self.sources, n), self._draw(self.targets, n)
         times = self.rng.uniform(size=(n, len(self.sources), self.batch_size))
         ts = torch.from_numpy(times).to(self.device, self.dtype)
         for x, y, t in zip(xs, ys, ts, strict=True):
-            yield {"x": x, "y": y, "t": t}, y.new_zeros(())
+            yield {"x": x, "y": y, "t": t, "present": self.present}, y.new_zeros(())
 
 
-def _cumulative(weight):
+def _cumulative(sample):
     """Cumulative weights; None where they are equal."""
-    return None if is_equal(weight) else np.cumsum(weight)
+    equal = sample is None or is_equal(sample.weight)
+    return None if equal else np.cumsum(sample.weight)

@@ -3,13 +3,15 @@
 import copy
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-from skorch.callbacks import Callback, GradientNormClipping, PrintLog
+from skorch.callbacks import Callback, PrintLog
 
 from sk_ncf.callbacks import (
+    ClipPerPotential,
     HeldOutRisk,
     PlateauCosine,
     ProgressBar,
@@ -20,23 +22,17 @@ from sk_ncf.callbacks import (
 from sk_ncf.costs import check_cost
 from sk_ncf.domains import output_rows
 from sk_ncf.flow import CharacteristicFlow
+from sk_ncf.folds import held_out_rows, joined, parted, stacked
 from sk_ncf.potential import MeanPotential
-from sk_ncf.preconditioner import Preconditioner, weighted_moments
-from sk_ncf.sampling import (
-    PairSampler,
-    Sample,
-    held_out_folds,
-    matched_to,
-    random_rows,
-    smoothing_scale,
-    split_rows,
-    unique_rows,
-)
+from sk_ncf.preconditioner import Preconditioner, common_cost
+from sk_ncf.risk import held_out_risk, matching_risk
+from sk_ncf.sampling import PairSampler, smoothing_scale, unique_rows
 from sk_ncf.training import (
     MANY_ROWS,
     Objective,
     auto_members,
     auto_settings,
+    auto_weights,
     build_net,
     build_potential,
     train,
@@ -45,8 +41,7 @@ from sk_ncf.training import (
 __all__ = ["FitResult", "FitSession", "resolve_device"]
 
 EPOCH = 100  # steps between two looks at the held-out risk
-AT_MOST_HELD_OUT = 4096
-AT_MOST_RESERVED = 1024
+TOO_FEW = 4  # training rows, below which a class keeps its start
 TERMS = ("hj", "momentum", "dual", "hopf_lax", "mmd")
 
 
@@ -57,8 +52,9 @@ class FitResult:
     flow: CharacteristicFlow
     net: object
     n_iter: int
-    best_iter: int
+    best_iter: np.ndarray  # of every potential that is not a member
     stop_reason: str
+    small: np.ndarray  # of bool: classes with too few rows to train on
     message: str | None = None
 
 
@@ -69,28 +65,34 @@ class FitSession:
     ----------
     estimator : NCFTransport
         Whose parameters and `cost_` to use.
-    source, target : Rows or None
-        None is drawn from the estimator's `output_distribution`.
+    pairs : list of pairs of Rows or None
+        Source and target rows of every class, a single pair without classes. A target
+        of None is drawn from the estimator's `output_distribution`.
     stream : bool, default=False
         Whether more rows will follow (:meth:`feed`).
     """
 
-    def __init__(self, estimator, source, target, stream=False):
+    def __init__(self, estimator, pairs, stream=False):
         self.rng = check_random_state(estimator.random_state)
         self.estimator, self.stream = estimator, stream
-        self.n_features = estimator.n_features_in_
+        self.n_features, self.n_classes = estimator.n_features_in_, len(pairs)
+        self.shared = estimator.class_conditional == "shared"
+        self.n_potentials = 1 if self.shared else self.n_classes
         self.score_rows, self.net = None, None
         self.held_out, self.risk, self.schedule = None, None, None
-        samples = self._samples(source, target)
-        self.preconditioner = self._preconditioner(*samples)
-        self.n_samples = max(map(len, samples))
+        samples = self._samples(pairs)
+        self.preconditioners = self._preconditioners(samples)
+        self.n_samples = max(sum(map(len, side)) for side in zip(*samples, strict=True))
         self.n_members = self._members(self.n_samples)
-        self._split(*samples)
+        self._split(samples)
 
-    def feed(self, estimator, source, target):
-        """More rows, of a stream from now on; the change of variables stays."""
+    def feed(self, estimator, pairs):
+        """More rows, of a stream from now on; the change of variables stays.
+
+        A class without rows on a side, None there, rests.
+        """
         self.estimator, self.stream = estimator, True
-        self._split(*self._samples(source, target))
+        self._split(self._samples(pairs))
 
     def resumed(self):
         """A session that goes on; this one stays as it is, should the next fail."""
@@ -102,84 +104,78 @@ class FitSession:
     def suspended(self):
         """What the next call of a stream needs: no training rows, no estimator."""
         rest = copy.copy(self)
-        rest.estimator = rest.source = rest.target = None
+        rest.estimator = rest.parts = None
         if not self.stream:
             rest.net = rest.held_out = rest.risk = rest.schedule = None
         return rest
 
-    def _samples(self, source, target):
-        """Distinct rows of both sides; the missing side is drawn."""
-        drawn = None
-        if source is None or target is None:
+    def _samples(self, pairs):
+        """Distinct rows of both sides of every class; the missing side is drawn."""
+        drawn, samples = None, []
+        if any(rows is None for pair in pairs for rows in pair):
             drawn = output_rows(
                 self.estimator.output_distribution, self.n_features, self.rng
             )
-        sides = []
-        for rows in (source, target):
-            sides.append(unique_rows(drawn) if rows is None else unique_rows(*rows))
-        return sides
+            drawn = unique_rows(drawn)
+        for pair in pairs:
+            sides = (drawn if rows is None else _distinct(rows) for rows in pair)
+            samples.append(tuple(sides))
+        return samples
 
-    def _preconditioner(self, source, target):
+    def _preconditioners(self, samples):
+        """One of every class; the same one, where the classes share the map."""
+        if self.shared:
+            whole = [
+                np.concatenate([s.X for s in side])
+                for side in zip(*samples, strict=True)
+            ]
+            samples = [tuple(map(unique_rows, whole))]
+        moments = [(source.moments(), target.moments()) for source, target in samples]
         cost = self.estimator.cost_
-        moments = [weighted_moments(s.X, s.weight) for s in (source, target)]
-        variance = sum(np.trace(cov) for _, cov in moments) / (2 * self.n_features)
-        shift = moments[1][0] - moments[0][0]
-        scale = math.sqrt(variance + (shift**2).mean())
-        check_cost(cost, self.n_features, scale or 1.0)
-        return Preconditioner.fit(
-            source.X, target.X, cost, source.weight, target.weight
-        )
+        check_cost(cost, self.n_features, max(map(_scale, moments)) or 1.0)
+        fitted = Preconditioner.fit_classes(samples, cost)
+        return fitted * self.n_classes if self.shared else fitted
 
     def _members(self, n_samples):
         """Potentials whose mean is the map: one in a stream or for a module of one's own."""
         wanted, net = self.estimator.n_members, self.estimator.net
         own_module = net is not None and net.module is not None
+        if own_module and self.n_potentials > 1:
+            raise ValueError(
+                "class_conditional='label' needs a potential of every class, but net has "
+                f"a module of its own: {net.module!r}."
+            )
         if wanted == "auto":
-            alone = self.stream or own_module
+            alone = self.stream or own_module or self.estimator.class_conditional
             return 1 if alone else auto_members(n_samples)
         if own_module and wanted > 1:
             raise ValueError(
                 "n_members must be 1 or 'auto' where net has a module of its own, got "
                 f"{wanted!r}."
             )
+        if self.shared and wanted > 1:
+            raise ValueError(
+                "n_members must be 1 or 'auto' for class_conditional='shared', got "
+                f"{wanted!r}."
+            )
         return wanted
 
-    def _split(self, source, target):
+    def _split(self, samples):
         """Rows to train on, to select by and to score with."""
-        reserve = np.random.RandomState(0)
-        target, target_rows = _reserved(target, reserve)
-        if self.n_members > 1:  # no source rows are held out by all members
-            source, source_rows = _reserved(source, reserve)
-        folds = [self._folds(sample) for sample in (source, target)]
-        self.source, self.target = ([kept for kept, _ in side] for side in folds)
+        estimator = self.estimator
+        share = estimator.validation_fraction if estimator.early_stopping else None
+        self.parts = [parted(*s, self.n_members, share, self.rng) for s in samples]
         if self.score_rows is None:
-            source_rows = source_rows if self.n_members > 1 else folds[0][0][1]
-            scored = (source_rows, target_rows)
-            self.score_rows = tuple(map(_equally_weighted, scored))
-        apart = [[rows for _, rows in side] for side in folds]
-        self._remember(apart, (source, target))
-
-    def _folds(self, sample):
-        """Training rows and rows to judge by of every member, on one side."""
-        estimator, rng = self.estimator, self.rng
-        if not estimator.early_stopping:
-            every = np.sort(random_rows(len(sample), AT_MOST_HELD_OUT, rng))
-            return [(sample, sample.take(every))] * self.n_members
-        share = max(estimator.validation_fraction, min(16 / len(sample), 0.25))
-        return held_out_folds(sample, self.n_members, share, AT_MOST_HELD_OUT, rng)
-
-    def _remember(self, held_out, samples):
-        """Held-out rows in the network's variables, those of earlier calls included."""
-        sides = (self.preconditioner.source, self.preconditioner.target)
-        fresh = []
-        for side, folds, full in zip(sides, held_out, samples, strict=True):
-            moments = side.moments(*weighted_moments(full.X, full.weight))
-            fresh.append([_in_frame(side, rows, moments) for rows in folds])
+            self.score_rows = [parts.score for parts in self.parts]
+        fresh = [[], []]  # source and target, every potential
+        for parts, frame in zip(self.parts, self.preconditioners, strict=True):
+            for side, rows in zip(fresh, held_out_rows(parts, frame), strict=True):
+                side += rows
         if self.held_out is None:
             self.held_out = fresh
             return
         self.held_out = [
-            [_reservoir(*rows, self.rng) for rows in zip(old, new, strict=True)]
+            [joined(*rows, self.rng) for rows in zip(old, new, strict=True)]
             for old, new in zip(self.held_out, fresh, strict=True)
         ]
 
@@ -191,61 +187,94 @@ class FitSession:
         previous : CharacteristicFlow, default=None
             Fitted flow whose weights to start from.
         """
-        if self._n_rows() < 4:
+        if self.net is None and self._too_few().all():
             flow = self._flow()
             flow.potential.reset()
-            return FitResult(self._mean(flow), None, 0, 0, "too_few_rows")
+            none, few = np.zeros(self.n_potentials, dtype=int), self._too_few()
+            return FitResult(self._mean(flow), None, 0, none, "too_few_rows", few)
         if self.net is None:
             self._build(previous)
         device = resolve_device(self.estimator.device)
         flow = self.net.module_.flow
-        rows = [
-            torch.from_numpy(np.stack([getattr(fold, name) for fold in side]))
-            for side in self.held_out
-            for name in ("X", "weight")
-        ]
-        x, weight_x, y, weight_y = (z.to(device, torch.float32) for z in rows)
-        self.risk.judge_on(flow, (x, y, weight_x, weight_y))
+        # Rows have unit variance: u = 0 scores 0 and costs about n_features / 2.
+        resting = (self._n_training() == 0) & (not self.shared)
+        measure = self._measure(flow, device)
+        self.risk.judge_on(flow, measure, self.n_features, resting)
         if previous is not None and self.schedule.step == 0:
             self.risk.judge_initial()
         before = self.schedule.step
         train(self.net, self._sampler(device))
         return self._result(flow, self.schedule.step - before)
 
+    def _measure(self, flow, device):
+        """The risk on the held-out rows, a function without arguments."""
+        (x, weight_x), (y, weight_y) = (stacked(side) for side in self.held_out)
+        rows = (torch.from_numpy(z) for z in (x, y, weight_x, weight_y))
+        rows = [z.to(device, torch.float32) for z in rows]
+        if not self.shared:
+            return partial(held_out_risk, flow, *rows, self.n_members)
+        weights = self._weights()
+        share = weights["hj"] / weights["mmd"] if weights["mmd"] else 1.0
+        return partial(matching_risk, flow, *rows, share)
+
+    def _n_training(self):
+        """Rows to train on of the smaller side of every class, shape (K,)."""
+        sizes = [
+            [0 if fold[0] is None else len(fold[0]) for fold in parts.train]
+            for parts in self.parts
+        ]
+        return np.min(sizes, axis=1)
+
+    def _too_few(self):
+        """Classes with too few rows on a side to train on, shape (K,)."""
+        few = self._n_training() < TOO_FEW
+        return few.all(keepdims=True) if self.shared else few
+
     def _flow(self):
         estimator = self.estimator
         sizes = _layer_sizes(self._setting("hidden_layer_sizes"))
         seed = self.rng.randint(2**31)
+        n_potentials = self.n_potentials * self.n_members
         potential = build_potential(
-            estimator.net, self.n_features, sizes, seed, self.n_members
+            estimator.net, self.n_features, sizes, seed, n_potentials
         )
-        return CharacteristicFlow(potential, self.preconditioner.cost).float()
+        frames = self.preconditioners[: self.n_potentials]
+        return CharacteristicFlow(
+            potential, common_cost(frames, self.n_members)
+        ).float()
 
     def _mean(self, flow):
         """The flow of the members' mean."""
         if self.n_members > 1:
             flow.potential = MeanPotential(flow.potential, self.n_members)
+            frames = self.preconditioners[: self.n_potentials]
+            flow.cost = common_cost(frames)
         return flow
 
     def _setting(self, name):
         value = getattr(self.estimator, name)
         if isinstance(value, str) and value == "auto":
-            sizes = self.n_samples, self.n_features, self.n_members
-            return auto_settings(*sizes)[name]
+            sizes = self.n_samples, self.n_features, self.n_members, self.n_classes
+            return auto_settings(*sizes, self.shared)[name]
         return value
+
+    def _weights(self):
+        """Weights of the terms of the objective."""
+        estimator = self.estimator
+        auto = auto_weights(estimator.objective, estimator.class_conditional)
+        given = {name: getattr(estimator, f"{name}_weight") for name in TERMS}
+        return {n: auto[n] if w == "auto" else w for n, w in given.items()}
 
     def _build(self, previous):
         """The net with its callbacks."""
         estimator, flow = self.estimator, self._flow()
         if previous is not None:
             _take_weights(flow.potential, previous.potential)
-        weights = {name: getattr(estimator, f"{name}_weight") for name in TERMS}
-        if weights["mmd"] == "auto":
-            weights["mmd"] = 10.0 if estimator.objective == "mmd" else 0.0
         # Pairs of a cost that is no matrix product.
-        quick = int(math.sqrt(3e5 / self.n_features / self.n_members))
+        n_potentials = flow.potential.n_classes
+        quick = int(math.sqrt(3e5 / self.n_features / n_potentials))
         objective = Objective(
-            flow, estimator.objective, weights, estimator.kernel, quick
+            flow, estimator.objective, self._weights(), estimator.kernel, max(8, quick)
         )
         self.net = build_net(
             estimator.net,
@@ -273,7 +302,7 @@ class FitSession:
         )
         callbacks = [
             ("schedule", self.schedule),
-            ("clip", GradientNormClipping(self.n_members**-0.5)),
+            ("clip", ClipPerPotential()),
             ("average", average),
             ("held_out_risk", self.risk),
         ]
@@ -284,8 +313,8 @@ class FitSession:
         return callbacks + self._own_and_sklearn_callbacks(budget)
 
     def _n_rows(self):
-        """Training rows of the smaller side."""
-        return min(len(side[0]) for side in (self.source, self.target))
+        """Training rows of the smaller side, of the class that has most."""
+        return max(1, int(self._n_training().max()))
 
     def _own_and_sklearn_callbacks(self, budget):
         callbacks = _checked_callbacks(self.estimator.callbacks)
@@ -298,13 +327,18 @@ class FitSession:
     def _sampler(self, device):
         batch_size = self._setting("batch_size")
         self.n_steps = self._setting("max_iter")
+        sources, targets = (
+            [fold for parts in self.parts for fold in parts.train[side]]
+            for side in (0, 1)
+        )
+        frames = [p for p in self.preconditioners for _ in range(self.n_members)]
         if self.stream:
-            longer = max(len(side[0]) for side in (self.source, self.target))
+            longer = max(len(fold) for fold in sources + targets if fold is not None)
             self.n_steps = math.ceil(longer / batch_size)
         return PairSampler(
-            self.source,
-            self.target,
-            self.preconditioner,
+            sources,
+            targets,
+            frames,
             batch_size,
             min(EPOCH, self.n_steps),
             self.n_steps,
@@ -320,7 +354,9 @@ class FitSession:
         if reason is None:
             done = self.stream and n_iter >= self.n_steps
             reason = "stream" if done else "interrupted"
-        weights, best_iter = risk.chosen()
+        small = self._too_few() & (not self.stream)
+        weights, best_iter = risk.chosen(torch.from_numpy(small))
+        best_iter = best_iter.numpy()
         fitted = copy.deepcopy(flow)
         fitted.load_state_dict(weights)
         fitted = self._mean(fitted.cpu().requires_grad_(False))
@@ -329,8 +365,9 @@ class FitSession:
         self._tidy()
         message = _MESSAGES.get(reason)
         if message:
-            message = message.format(n_iter=n_iter, best_iter=best_iter)
-        return FitResult(fitted, self.net, n_iter, best_iter, reason, message)
+            step = best_iter.item() if len(best_iter) == 1 else best_iter.tolist()
+            message = message.format(n_iter=n_iter, best_iter=step)
+        return FitResult(fitted, self.net, n_iter, best_iter, reason, small, message)
 
     def _tidy(self):
         """Keep the net small: no losses of single minibatches, no way back to here."""
@@ -370,33 +407,16 @@ def _named(callback, name):
     return isinstance(callback, tuple) and callback[0] == name
 
 
-def _reserved(sample, rng):
-    """Rows to go on with, and rows to score with: all, where they are too few."""
-    kept, apart = split_rows(sample, 0.05, AT_MOST_RESERVED, rng)
-    return kept if len(kept) >= 4 else sample, sample if apart is None else apart
+def _distinct(rows):
+    """The sample of a side; None where a stream brought nothing of a class."""
+    return unique_rows(rows.X, rows.weight) if len(rows.X) else None
 
 
-def _in_frame(side, rows, moments):
-    """Rows in the network's variables, with the moments of the whole sample."""
-    moved = matched_to(side.forward(rows.X), rows.weight, *moments)
-    return Sample(moved, rows.weight)
-
-
-def _equally_weighted(sample, n=AT_MOST_RESERVED):
-    """Rows drawn in proportion to their weights where these differ."""
-    if np.ptp(sample.weight) <= 1e-12:
-        return sample.X[:n]
-    places = (np.arange(n) + 0.5) / n
-    index = np.searchsorted(np.cumsum(sample.weight), places)
-    return sample.X[np.minimum(index, len(sample) - 1)]
-
-
-def _reservoir(old, new, rng):
-    """At most AT_MOST_HELD_OUT of the rows of two samples."""
-    rows = np.concatenate([old.X, new.X])
-    weight = np.concatenate([old.weight * len(old), new.weight * len(new)])
-    keep = rng.permutation(len(rows))[:AT_MOST_HELD_OUT]
-    return Sample(rows[keep], weight[keep] / weight[keep].sum())
+def _scale(moments):
+    """Size of the displacements of a class: spread and mean shift together."""
+    (mean_x, cov_x), (mean_y, cov_y) = moments
+    variance = (np.trace(cov_x) + np.trace(cov_y)) / (2 * len(mean_x))
+    return math.sqrt(variance + np.square(mean_y - mean_x).mean())
 
 
 def _layer_sizes(sizes):

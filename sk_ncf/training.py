@@ -17,6 +17,7 @@ __all__ = [
     "TermSum",
     "auto_members",
     "auto_settings",
+    "auto_weights",
     "build_net",
     "build_potential",
     "train",
@@ -28,6 +29,9 @@ MANY_ROWS = 30_000  # a budget sees them too few times to learn them by heart
 
 class Objective(nn.Module):
     """The weighted terms of the loss of one minibatch pair.
+
+    A potential that is shared by classes (one potential, rows of several classes) sees
+    the rows of all, and is matched class by class.
 
     Parameters
     ----------
@@ -50,9 +54,14 @@ class Objective(nn.Module):
         self.kernel = kernel
         self.max_pairs = max_pairs
 
-    def forward(self, x: Tensor, y: Tensor, t: Tensor) -> dict[str, Tensor]:
-        """The weighted terms, each of shape [K], by name."""
+    def forward(
+        self, x: Tensor, y: Tensor, t: Tensor, present: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """The weighted terms, each of shape [K], by name; 0 for classes not present."""
         terms = self.dual(x, y) if self.objective == "dual" else self.mmd(x, y, t)
+        if present is not None and len(present) > 1:
+            share = present / present.mean().clamp_min(1 / len(present))
+            terms = {n: share * v if len(v) > 1 else v for n, v in terms.items()}
         return {name: self.weights[name] * term for name, term in terms.items()}
 
     def dual(self, x, y):
@@ -74,10 +83,15 @@ class Objective(nn.Module):
     def mmd(self, x, y, t):
         """The paper's two terms: implicit residual between the samples, and matching."""
         between = x + t.unsqueeze(-1) * (y - x)
+        n_potentials = self.flow.potential.n_classes
+        between, t, from_x, to_y = (
+            z.reshape(n_potentials, -1, *z.shape[2:]) for z in (between, t, x, y)
+        )
         residual = losses.implicit_residual(self.flow, between, t)
+        heads, feet = self.flow.head(from_x), self.flow.foot(to_y)
         return {
             "hj": residual.square().mean(-1),
-            "mmd": self.matching(x, y, self.flow.head(x), self.flow.foot(y)),
+            "mmd": self.matching(x, y, heads.view_as(x), feet.view_as(y)),
         }
 
     def matching(self, x, y, heads, feet):
@@ -177,7 +191,7 @@ def train(net, sampler):
 
 
 def auto_members(n_samples):
-    """How many potentials "auto" stands for, with n distinct rows.
+    """How many potentials "auto" stands for, with n distinct rows, without classes.
 
     Rows that are seen often are learnt by heart. What is learnt wrongly then differs
     between potentials of other weights and other rows, and their mean has less of it.
@@ -185,12 +199,39 @@ def auto_members(n_samples):
     return 4 if n_samples < MANY_ROWS else 1
 
 
-def auto_settings(n_samples, n_features, n_members):
-    """What "auto" stands for in the other parameters."""
-    width = 64 if n_members > 1 and n_features <= 4 else 96 if n_features <= 16 else 128
+def auto_weights(objective, class_conditional):
+    """What "auto" stands for in `momentum_weight` and `mmd_weight`.
+
+    Rows of one class are few: there the distance of the mapped rows to the others keeps
+    the semi-dual from learning them by heart, and the momentum the inverse near the map.
+    A map that is shared by classes has nothing else to tell it where they belong.
+    """
+    mmd = {("dual", False): 0.0, ("dual", True): 10.0, ("mmd", False): 10.0}
+    classes = bool(class_conditional)
     return {
-        "hidden_layer_sizes": (width,) * (4 if n_members == 1 else 3),
+        "momentum": 1.0 if classes else 0.3,
+        "mmd": mmd.get((objective, classes), 30.0),
+    }
+
+
+def auto_settings(n_samples, n_features, n_members, n_classes, shared):
+    """What "auto" stands for in the other parameters.
+
+    The more classes, the less each of their potentials has to learn and the fewer rows
+    of it there are.
+    """
+    width = 96 if n_features <= 16 else 128
+    depth, batch_size = 4, 256
+    if shared:
+        width, batch_size = 192, max(32, 512 // n_classes)
+    elif n_classes > 1:
+        width, depth = (64 if n_classes <= 4 else 48), 3
+        batch_size = max(24, batch_size // n_classes)
+    elif n_members > 1:
+        width, depth, batch_size = (64 if n_features <= 4 else width), 3, 128
+    return {
+        "hidden_layer_sizes": (width,) * depth,
         "learning_rate_init": 5e-3,
-        "batch_size": 256 if n_members == 1 else 128,
+        "batch_size": batch_size,
         "max_iter": int(min(3_600, max(1_000, 2_500 * (n_samples / 4096) ** 0.25))),
     }

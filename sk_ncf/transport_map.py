@@ -9,7 +9,9 @@ __all__ = ["TransportMap", "discrete_dual_value"]
 
 
 class TransportMap:
-    """A flow and its change of variables, as functions of NumPy rows.
+    """A flow and its changes of variables, as functions of NumPy rows.
+
+    Rows are mapped by the flow of their class, `codes` of shape (n,); None is class 0.
 
     Rows of float32 are mapped in float32 (after centring in float64), all others in
     float64; the result has the type of the input.
@@ -17,53 +19,50 @@ class TransportMap:
     Parameters
     ----------
     flow : CharacteristicFlow
-    preconditioner : Preconditioner
+    preconditioners : list of Preconditioner
+        Of every class.
     device : str or torch.device, default="cpu"
     chunk_size : int, default=8192
         Rows mapped at a time: what bounds the memory.
     """
 
-    def __init__(self, flow, preconditioner, device="cpu", chunk_size=8192):
+    def __init__(self, flow, preconditioners, device="cpu", chunk_size=8192):
         self.flow = flow
-        self.preconditioner = preconditioner
+        self.preconditioners = preconditioners
         self.device = torch.device(device)
         self.chunk_size = chunk_size
 
-    def forward(self, X):
+    def forward(self, X, codes=None):
         """T(x), shape (n, d)."""
-        frame = self.preconditioner
-        return self._mapped(X, frame.source, frame.target, lambda f, x: f.head(x))
+        return self._mapped(X, codes, "source", "target", lambda f, x: f.head(x))
 
-    def inverse(self, X, refinements=3):
+    def inverse(self, X, codes=None, refinements=3):
         """T^-1(y), shape (n, d)."""
-        frame = self.preconditioner
         return self._mapped(
-            X, frame.target, frame.source, lambda f, y: f.inverse(y, refinements)
+            X, codes, "target", "source", lambda f, y: f.inverse(y, refinements)
         )
 
-    def source_potential(self, X):
+    def source_potential(self, X, codes=None):
         """u(x, 0) in the units of the cost, shape (n,)."""
-        frame = self.preconditioner
-        return frame.source_potential(X, self._potential(X, frame.source, 0.0))
+        return self._potential(X, codes, "source", 0.0)
 
-    def target_potential(self, X):
+    def target_potential(self, X, codes=None):
         """u(y, 1) in the units of the cost, shape (n,)."""
-        frame = self.preconditioner
-        return frame.target_potential(X, self._potential(X, frame.target, 1.0))
+        return self._potential(X, codes, "target", 1.0)
 
     def cost(self, X, Y):
         """c(x, y) row by row, in float64, shape (n,)."""
         x, y = (torch.from_numpy(Z.astype(np.float64)) for Z in (X, Y))
         with torch.no_grad():
-            return self.preconditioner.original_cost(x, y).numpy()
+            return self.preconditioners[0].original_cost(x, y).numpy()
 
-    def held_out_dual(self, X, Y):
-        r"""Held-out estimate of the dual value, -J in the units of the cost.
+    def held_out_dual(self, X, Y, k=0):
+        r"""Held-out estimate of the dual value of class k, -J in the units of the cost.
 
         With :math:`c = \lambda c' + \alpha(x) + \beta(y)` between the variables,
         :math:`J = \lambda J' - E \alpha(x) - E \beta(y)`.
         """
-        frame, flow = self.preconditioner, self._flow(np.float64)
+        frame, flow = self.preconditioners[k], self._flow(np.float64, k)
         sources, minima = [], []
         for X_part in self._chunks(X):
             x = self._tensor(frame.source.forward(X_part), np.float64)
@@ -77,29 +76,41 @@ class TransportMap:
         offsets += frame.offsets(Y, frame.target, 1.0).mean()
         return float(frame.unit * (minimum - source).item() + offsets)
 
-    def _mapped(self, X, enter, leave, function):
-        flow, out = self._flow(X.dtype), np.empty_like(X, order="C")
-        start = 0
-        for part in self._chunks(X):
-            rows = self._tensor(enter.forward(part), X.dtype)
-            with torch.no_grad():
-                mapped = function(flow, rows)[0].double().cpu().numpy()
-            out[start : start + len(part)] = leave.inverse(mapped)
-            start += len(part)
+    def _mapped(self, X, codes, enter, leave, function):
+        out = np.empty_like(X, order="C")
+        for frame, flow, places in self._by_class(X, codes, X.dtype):
+            enter_, leave_ = getattr(frame, enter), getattr(frame, leave)
+            for at in self._chunks(places):
+                rows = self._tensor(enter_.forward(X[at]), X.dtype)
+                with torch.no_grad():
+                    mapped = function(flow, rows)[0].double().cpu().numpy()
+                out[at] = leave_.inverse(mapped)
         return out
 
-    def _potential(self, X, side, t):
-        flow = self._flow(np.float64)
-        values = []
-        for part in self._chunks(X):
-            rows = self._tensor(side.forward(part), np.float64)
-            u = flow.potential(rows, torch.full_like(rows[..., 0], t))
-            values.append(u[0].detach().double().cpu().numpy())
-        return np.concatenate(values)
+    def _potential(self, X, codes, side, t):
+        values = np.empty(len(X))
+        for frame, flow, places in self._by_class(X, codes, np.float64):
+            for at in self._chunks(places):
+                rows = self._tensor(getattr(frame, side).forward(X[at]), np.float64)
+                u = flow.potential(rows, torch.full_like(rows[..., 0], t))
+                u = u[0].detach().double().cpu().numpy()
+                values[at] = getattr(frame, f"{side}_potential")(X[at], u)
+        return values
 
-    def _flow(self, dtype):
+    def _by_class(self, X, codes, dtype):
+        """Change of variables, flow and places of the rows of every class there is."""
+        if codes is None:
+            yield self.preconditioners[0], self._flow(dtype), range(len(X))
+            return
+        order = np.argsort(codes, kind="stable")
+        present, starts = np.unique(codes[order], return_index=True)
+        for k, places in zip(present, np.split(order, starts)[1:], strict=True):
+            yield self.preconditioners[k], self._flow(dtype, k), places
+
+    def _flow(self, dtype, k=0):
         """A copy in the type of the rows: the fitted flow itself is never touched."""
-        return copy.deepcopy(self.flow).to(self.device, self._torch_dtype(dtype))
+        flow = copy.deepcopy(self.flow.of_class(k))
+        return flow.to(self.device, self._torch_dtype(dtype))
 
     def _tensor(self, rows, dtype):
         rows = torch.from_numpy(np.ascontiguousarray(rows))[None]
@@ -110,8 +121,11 @@ class TransportMap:
         return torch.float32 if single else torch.float64
 
     def _chunks(self, X):
+        """Parts of rows or of places; of a range, slices."""
         size = self.chunk_size
-        return (X[start : start + size] for start in range(0, len(X), size))
+        for start in range(0, len(X), size):
+            part = X[start : start + size]
+            yield slice(part.start, part.stop) if isinstance(part, range) else part
 
 
 def discrete_dual_value(cost, X, Y, f, chunk_size=1024):

@@ -96,6 +96,8 @@ COSTS = {
 class ExactPotential(nn.Module):
     """A closed form u(x, t), its gradient by autograd; bent by `bend` if wanted."""
 
+    n_classes = 1
+
     def __init__(self, u, bend=0.0):
         super().__init__()
         self.u = u

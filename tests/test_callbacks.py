@@ -1,6 +1,7 @@
 """The rules of training: schedule, average, selection, and when to stop."""
 
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import nn
 
 from sk_ncf.callbacks import HeldOutRisk, PlateauCosine, Stop, WeightAverage
 from sk_ncf.flow import CharacteristicFlow
+from sk_ncf.risk import held_out_risk
 
 PROBLEM = next(p for p in PROBLEMS if p.name == "gaussian")
 
@@ -97,7 +99,14 @@ class Bent(ExactPotential):
             self.bend.fill_(0.4)
 
 
-def _select(bends, patience=10**6, tol=0.0, early_stopping=True, max_steps=10_000):
+def _select(
+    bends,
+    patience=10**6,
+    tol=0.0,
+    early_stopping=True,
+    max_steps=10_000,
+    start_only=False,
+):
     """The rule after epochs of 10 steps with these bends; ends where the rule does."""
     x = PROBLEM.sample(400)
     weight = torch.full((1, 400), 1 / 400, dtype=torch.float64)
@@ -109,7 +118,8 @@ def _select(bends, patience=10**6, tol=0.0, early_stopping=True, max_steps=10_00
     schedule.base = [1.0]
     net = SimpleNamespace(module_=flow, history=History(), optimizer_=optimizer)
     average.on_train_begin(net)
-    risk.judge_on(flow, (x, PROBLEM.T(x), weight, weight))
+    measure = partial(held_out_risk, flow, x, PROBLEM.T(x), weight, weight)
+    risk.judge_on(flow, measure, limit=3)
     for bend in bends:
         nn.init.constant_(flow.potential.bend, bend)
         average.on_batch_end(net, training=True)
@@ -120,8 +130,8 @@ def _select(bends, patience=10**6, tol=0.0, early_stopping=True, max_steps=10_00
             Stop(risk).on_epoch_end(net)
         except KeyboardInterrupt:
             break
-    weights, step = risk.chosen()
-    return risk, next(iter(weights.values())).item(), step
+    weights, step = risk.chosen(torch.tensor([start_only]))
+    return risk, next(iter(weights.values())).item(), step.item()
 
 
 def test_the_best_epoch_is_kept():
@@ -152,11 +162,15 @@ def test_after_a_useless_epoch_training_goes_on_from_what_is_kept_with_smaller_s
 
 
 @pytest.mark.parametrize("bend", [math.nan, math.inf, 1e4])
-def test_the_fourth_useless_epoch_ends_the_training_and_none_is_kept(bend):
-    risk, kept, step = _select([0.1, bend, bend, bend, bend, 0.0])
+def test_the_seventh_useless_epoch_ends_the_training_and_none_is_kept(bend):
+    risk, kept, step = _select([0.1] + 7 * [bend] + [0.0])
     assert risk.stop_reason == "diverged"
     assert (kept, step) == (pytest.approx(0.1), 10)
-    assert risk.schedule.step == 50
+    assert risk.schedule.step == 80
+
+
+def test_a_class_with_too_few_rows_keeps_the_start():
+    assert _select([0.1], start_only=True)[1:] == (pytest.approx(0.4), 0)
 
 
 def test_patience_ends_a_training_that_never_beat_its_start():

@@ -154,10 +154,10 @@ def test_a_stream_learns_from_call_to_call():
 def test_a_stream_goes_on_from_a_fit():
     rows, stream = problem("elastic"), copy.deepcopy(fitted("elastic"))
     before = _error(stream, rows)
-    frame = stream.preconditioner_
+    frame = stream.preconditioners_[0]
     for _ in range(3):
         stream.partial_fit(rows.X, X_target=rows.X_target)
-    assert stream.preconditioner_ is frame
+    assert stream.preconditioners_[0] is frame
     assert _error(stream, rows) < 1.3 * before
 
 

@@ -78,8 +78,8 @@ def test_held_out_risk_is_least_at_the_exact_potential(problem):
         held_out_risk(problem.flow(bend), x, y, weight, weight) for bend in (0.0, 0.3)
     )
     cost = problem.cost(x, y).mean().item()
-    assert exact.value() == pytest.approx(-cost, abs=1e-6)
-    assert exact.criterion() == pytest.approx(-cost, abs=1e-6)
+    assert exact.value().item() == pytest.approx(-cost, abs=1e-6)
+    assert exact.criterion().item() == pytest.approx(-cost, abs=1e-6)
     assert bent.criterion() > exact.criterion() + bent.standard_error(exact)
 
 

@@ -28,12 +28,16 @@ def _repeated(n=60, seed=0):
     return X, count.astype(float), rng.permutation(np.repeat(X, count, axis=0))
 
 
-def _sampler(source, target, seed=0, batch_size=32, n_batches=5, **options):
+def _frame(source, target):
     weights = source.weight, target.weight
-    frame = Preconditioner.fit(source.X, target.X, SquaredEuclidean(), *weights)
+    return Preconditioner.fit(source.X, target.X, SquaredEuclidean(), *weights)
+
+
+def _sampler(source, target, seed=0, batch_size=32, n_batches=5, **options):
+    frame = _frame(source, target)
     options = {"n_steps": 10**6, "dtype": torch.float64, "device": "cpu", **options}
     options.update(batch_size=batch_size, n_batches=n_batches, seed=seed)
-    return PairSampler([source], [target], frame, **options)
+    return PairSampler([source], [target], [frame], **options)
 
 
 def _batches(sampler):
@@ -146,7 +150,7 @@ def test_members_draw_from_their_own_rows():
     weights = sides[0].weight, sides[2].weight
     frame = Preconditioner.fit(sides[0].X, sides[2].X, SquaredEuclidean(), *weights)
     options = {"n_steps": 3, "seed": 0, "dtype": torch.float64, "device": "cpu"}
-    sampler = PairSampler(sides[:2], sides[2:], frame, 8, 3, **options)
+    sampler = PairSampler(sides[:2], sides[2:], [frame] * 2, 8, 3, **options)
     for batch in _batches(sampler):
         assert batch["x"].shape == batch["y"].shape == (2, 8, 3)
         for name, side, samples in (
@@ -183,11 +187,11 @@ def test_draws_are_in_proportion_to_the_weights():
     """Counts are within five standard deviations of the binomial law."""
     X = np.arange(4.0)[:, None]
     weight = np.array([0.05, 0.15, 0.3, 0.5])
-    sampler = _sampler(Sample(X, weight), Sample(X, weight[::-1]), n_batches=1000)
-    drawn, n = _batches(sampler), 32_000
+    samples = Sample(X, weight), Sample(X, weight[::-1])
+    drawn, n = _batches(_sampler(*samples, n_batches=1000)), 32_000
     for key, side, share in (("x", "source", weight), ("y", "target", weight[::-1])):
         rows = torch.cat([batch[key] for batch in drawn], -2)[0].numpy()
-        rows = getattr(sampler.preconditioner, side).inverse(rows)
+        rows = getattr(_frame(*samples), side).inverse(rows)
         count = np.bincount(rows.round().astype(int)[:, 0], minlength=4)
         assert (abs(count - n * share) < 5 * np.sqrt(n * share * (1 - share))).all()
 
@@ -207,7 +211,7 @@ def test_minibatches_are_rows_of_the_samples_in_the_networks_variables():
         inputs, nothing = batch
         assert nothing.shape == ()
         assert inputs["t"].shape == (1, 32)
-        frame = sampler.preconditioner
+        frame = _frame(source, target)
         sides = [("x", frame.source, source), ("y", frame.target, target)]
         for key, side, sample in sides:
             assert inputs[key].shape == (1, 32, 3)

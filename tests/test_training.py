@@ -30,7 +30,9 @@ def test_exact_potential_scores_best_among_bent_ones(problem):
     y, weight = problem.T(x), torch.full((1, 100), 0.01, dtype=torch.float64)
 
     def criterion(bend):
-        return held_out_risk(problem.flow(bend), x, y, weight, weight).criterion()
+        return (
+            held_out_risk(problem.flow(bend), x, y, weight, weight).criterion().item()
+        )
 
     for bend in (-0.1, -0.03, 0.03, 0.1):
         assert criterion(bend) > criterion(0.0)
@@ -44,8 +46,8 @@ def test_risk_of_weighted_rows_is_that_of_repeated_rows():
     equal = torch.full((1, count.sum()), 1 / count.sum(), dtype=torch.float64)
     ours = held_out_risk(flow, x, y, weight, weight)
     wanted = held_out_risk(flow, *many, equal, equal)
-    assert ours.value() == pytest.approx(wanted.value())
-    assert ours.criterion() == pytest.approx(wanted.criterion())
+    assert ours.value().item() == pytest.approx(wanted.value().item())
+    assert ours.criterion().item() == pytest.approx(wanted.criterion().item())
 
 
 def _loss(weights, objective="dual", bend=0.3):
@@ -177,7 +179,7 @@ def test_the_mean_of_members_errs_less_than_its_members_do():
     together = fitted(n_members=3)
     potential = together.flow_.potential
     x, mapped = rows.fresh_pairs(500, random_state=1)
-    frame = together.preconditioner_
+    frame = together.preconditioners_[0]
     start = torch.from_numpy(frame.source.forward(x)).float()
     with torch.no_grad():
         _, p = potential.members.value_and_gradient(

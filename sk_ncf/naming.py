@@ -1,0 +1,135 @@
+"""A class for every target row, where only some of them have a label."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.model_selection import StratifiedKFold
+from sklearn.semi_supervised import SelfTrainingClassifier
+
+from sk_ncf.labels import new_classifier
+from sk_ncf.sampling import random_rows
+
+__all__ = ["Named", "named_rows"]
+
+ROUNDS = 5  # of self-training: each names a fifth of the rows without a label
+MOST = 2000  # source rows that the naming classifier learns from
+HEAVIEST = 10  # times that a label counts next to a source row
+
+
+class Named(NamedTuple):
+    """Classes of all target rows, and what is known about how they were found."""
+
+    codes: np.ndarray  # (n,), none of them -1
+    share: float  # of the rows that were named
+    accuracy: float  # on labels held out from the naming; nan where they are too few
+    pooled: bool  # whether the source rows helped
+
+
+def named_rows(classifier, source, source_codes, target, codes):
+    """Name the target rows whose code is -1, by a self-trained classifier.
+
+    It learns from the target rows alone or from source rows too, the labels then
+    counting several times: whichever way the classifier itself, without self-training,
+    is right more often on labels held out.
+
+    Parameters
+    ----------
+    classifier : estimator or None
+    source : ndarray of shape (n, d)
+    source_codes : ndarray of int, shape (n,)
+    target : ndarray of shape (m, d)
+    codes : ndarray of int, shape (m,)
+
+    Returns
+    -------
+    Named
+    """
+    unknown = codes == -1
+    if not unknown.any():
+        return Named(codes, 0.0, 1.0, False)
+    some = np.sort(random_rows(len(source), MOST, np.random.RandomState(0)))
+    source, source_codes = source[some], source_codes[some]
+    sides = [(None, None), (source, source_codes)]
+    alone, pooled = (_accuracy(classifier, *s, target, codes, 0) for s in sides)
+    use_source = bool(pooled > alone)
+    if np.isnan(alone):
+        use_source = _source_knows_better(
+            classifier, source, source_codes, target, codes
+        )
+    known = classifier, *sides[use_source], target
+    out = codes.copy()
+    out[unknown] = _trained(*known, codes, ROUNDS).predict(target[unknown])
+    accuracy = _accuracy(*known, codes, ROUNDS)
+    return Named(out, float(unknown.mean()), float(accuracy), use_source)
+
+
+def _accuracy(classifier, source, source_codes, target, codes, rounds):
+    """On known labels that were hidden, in turn; nan where a class has but one."""
+    known = np.flatnonzero(codes != -1)
+    least = np.unique(codes[known], return_counts=True)[1].min()
+    if least < 2:
+        return np.nan
+    folds = StratifiedKFold(min(3, least), shuffle=True, random_state=0)
+    right = []
+    for _, hidden in folds.split(known, codes[known]):
+        part = codes.copy()
+        part[known[hidden]] = -1
+        model = _trained(classifier, source, source_codes, target, part, rounds)
+        right.append(model.predict(target[known[hidden]]) == codes[known[hidden]])
+        if rounds and len(target) > MOST:  # one fold tells enough
+            break
+    return np.concatenate(right).mean()
+
+
+def _source_knows_better(classifier, source, source_codes, target, codes):
+    """Whether a classifier of the source is right about the labels beyond chance."""
+    known, n_classes = codes != -1, len(np.unique(source_codes))
+    model = new_classifier(classifier, len(source), n_classes).fit(source, source_codes)
+    chance, n = 1 / n_classes, known.sum()
+    right = (model.predict(target[known]) == codes[known]).mean()
+    return bool(right > chance + 2 * np.sqrt(chance * (1 - chance) / n))
+
+
+def _trained(classifier, source, source_codes, target, codes, rounds):
+    """A classifier of the labels, which names the other rows in some rounds."""
+    known = codes != -1
+    rows, y = target[known], codes[known]
+    n_classes = len(np.unique(y))
+    if source is not None:
+        times = int(np.clip(len(source) // len(y), 1, HEAVIEST))
+        rows = np.concatenate([source, np.repeat(rows, times, axis=0)])
+        y = np.concatenate([source_codes, np.repeat(y, times)])
+    n_unknown = len(target) - known.sum() if rounds else 0
+    model = new_classifier(classifier, len(y) + n_unknown, n_classes)
+    if not n_unknown:
+        return model.fit(rows, y)
+    if not hasattr(model, "predict_proba"):
+        model = _ByMargin(model)
+    trainer = SelfTrainingClassifier(
+        model, criterion="k_best", k_best=-(-n_unknown // rounds), max_iter=rounds - 1
+    )
+    rows, y = [rows, target[~known]], [y, codes[~known]]
+    return trainer.fit(np.concatenate(rows), np.concatenate(y))
+
+
+class _ByMargin(ClassifierMixin, BaseEstimator):
+    """A classifier without probabilities, its margins in the place of them."""
+
+    def __init__(self, classifier):
+        self.classifier = classifier
+
+    def fit(self, X, y):
+        self.classifier_ = clone(self.classifier).fit(X, y)
+        self.classes_ = self.classifier_.classes_
+        return self
+
+    def predict(self, X):
+        return self.classifier_.predict(X)
+
+    def predict_proba(self, X):
+        margin = self.classifier_.decision_function(X)
+        if margin.ndim == 1:
+            margin = np.stack([-margin, margin], axis=1) / 2
+        return softmax(margin, axis=1)
