@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from adaptation.guard import circular, discriminability
+from adaptation.guard import circular, discriminability, information
 from adaptation.methods import CLASSIFIERS, methods, model
 from adaptation.report import KEY, read, write
 from adaptation.tasks import TASKS, fewer, split
@@ -85,17 +85,20 @@ def results(method, data, classifiers):
 
 
 def judged(adapted, data, classifier, blind):
-    """Accuracy on held-out rows, and the guard's where no label was seen."""
+    """Accuracy on held-out rows, and the guard's signs where no label was seen."""
     start = time.perf_counter()
     fitted = model(adapted, classifier)
     middle = time.perf_counter()
     right = fitted.predict(adapted.move(data.X_test)) == data.y_test
-    return {
+    result = {
         "accuracy": float(right.mean()),
         "fit_seconds": middle - start,
         "predict_seconds": time.perf_counter() - middle,
-        "circular": circular(adapted, fitted, data, classifier) if blind else None,
     }
+    if blind:
+        result["circular"] = circular(adapted, fitted, data, classifier)
+        result["information"] = information(adapted, fitted, data)
+    return result
 
 
 def distances(adapted, data):
