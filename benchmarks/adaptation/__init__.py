@@ -1,0 +1,1 @@
+"""Parts of `domain_adaptation.py`: real shifts, methods, a guard, tables."""
