@@ -1,8 +1,10 @@
 """Short fits of small networks, and the rows that the tests of the estimator share."""
 
 import functools
+import re
 
 import numpy as np
+import pytest
 
 from sk_ncf import NCFTransport
 from sk_ncf.datasets import make_convex_map
@@ -37,6 +39,28 @@ def two_samples(n=80, n_target=90, d=2, seed=0):
     return X, 1.5 * Z + 0.3 * Z**2 + np.linspace(1, -1, d)
 
 
+def crossing_classes(n=300, n_classes=3, seed=0):
+    """(X, X_target, y): classes on a circle, each to the opposite side.
+
+    The straight paths of the classes cross, so that no map of the rows alone, optimal
+    for all, carries every class to its own.
+    """
+    rng, y = np.random.default_rng(seed), np.arange(n) % n_classes
+    angle = 2 * np.pi * y / n_classes
+    centre = 5 * np.c_[np.cos(angle), np.sin(angle)]
+    x, z = rng.standard_normal((2, n, 2))
+    bent = np.c_[z[:, 0], z[:, 1] / 2 + np.abs(z[:, 0])]
+    return centre + 0.5 * x, 0.7 * bent - centre, y
+
+
+def hidden(y, n_known, missing=-1):
+    """Labels, all but the first few of every class missing."""
+    out = np.full(len(y), missing)
+    for k in np.unique(y):
+        out[np.flatnonzero(y == k)[:n_known]] = k
+    return out
+
+
 @functools.cache
 def problem(cost, n=1000, size=1.5):
     """Two samples in the plane with a strongly bent exact map."""
@@ -51,6 +75,16 @@ def fitted(cost="sqeuclidean", **params):
     rows = problem(cost)
     params = {"max_iter": 400, "cost_params": COSTS[cost], **params}
     return quick(cost=cost, **params).fit(rows.X, X_target=rows.X_target)
+
+
+def refused(estimator, method, arguments, message):
+    """Assert that the call raises with the message and changes nothing."""
+    before = dict(vars(estimator))
+    with pytest.raises((ValueError, TypeError), match=re.compile(message, re.S)):
+        getattr(estimator, method)(**arguments)
+    after = vars(estimator)
+    assert after.keys() == before.keys()
+    assert all(after[name] is before[name] for name in before)
 
 
 def same_map(one, other, X, Y):

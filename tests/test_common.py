@@ -1,5 +1,8 @@
 """scikit-learn's own checks, over every option that changes what the estimator does."""
 
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sk_ncf import Cost, NCFTransport, SquaredEuclidean
@@ -36,6 +39,21 @@ CONFIGURATIONS = [
     {"cost": "pseudo_huber", "early_stopping": False},
     {"cost": SquaredEuclidean(), "batch_size": 32, "hidden_layer_sizes": (16, 16)},
     {"cost": Quartic(), "batch_size": 16, "hidden_layer_sizes": (8, 8)},
+    {"class_conditional": "label"},
+    {"class_conditional": "label", "default_domain": "target"},
+    {
+        "class_conditional": "label",
+        "classifier": KNeighborsClassifier(1),
+        "cost": "lp",
+        "cost_params": {"p": 1.2},
+    },
+    {
+        "class_conditional": True,
+        "classifier": LogisticRegression(),
+        "objective": "mmd",
+    },
+    {"class_conditional": "label", "warm_start": True, "tol": 1.0},
+    {"class_conditional": "shared", "objective": "mmd"},
 ]
 
 
@@ -43,6 +61,8 @@ CONFIGURATIONS = [
 SMALL = {"max_iter": 10, "hidden_layer_sizes": (16, 16), "batch_size": 64}
 
 
+# The checks fit a few rows, of which a class may have one or two.
+@pytest.mark.filterwarnings("ignore:Classes with too few rows:UserWarning")
 @parametrize_with_checks(
     [NCFTransport(max_iter=10)]
     + [NCFTransport(**{**SMALL, **options}) for options in CONFIGURATIONS]

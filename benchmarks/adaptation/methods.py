@@ -177,14 +177,17 @@ def self_training_target(split, classifier):
 
 def self_training_pooled(split, classifier):
     """Source, labelled rows with their weight, and target rows without class."""
-    rows, nameless = with_labels(split, split.Xs, split.ys), ~split.labelled
-    return (
-        Adapted(
-            np.concatenate([rows.X, split.Xt[nameless]]),
-            np.concatenate([rows.y, split.yt[nameless]]),
-            weight=np.concatenate([rows.weight, np.ones(nameless.sum())]),
-            self_training=True,
-        ),
+    return (self_trained(split, with_labels(split, split.Xs, split.ys)),)
+
+
+def self_trained(split, rows):
+    """The same rows and, for self-training, the target rows without class."""
+    nameless = ~split.labelled
+    return Adapted(
+        np.concatenate([rows.X, split.Xt[nameless]]),
+        np.concatenate([rows.y, split.yt[nameless]]),
+        weight=np.concatenate([rows.weight, np.ones(nameless.sum())]),
+        self_training=True,
     )
 
 
@@ -207,8 +210,10 @@ def ncf_per_class(split, classifier, **options):
     moved = transport.fit_transform(
         split.Xs, split.ys, X_target=split.Xt, y_target=split.yt
     )
+    rows = with_labels(split, moved, split.ys)
     return (
-        with_labels(split, moved, split.ys),
+        rows,
+        self_trained(split, rows),
         Adapted(split.Xs, split.ys, transport.inverse_transform, comparable=False),
     )
 
@@ -229,7 +234,11 @@ def methods(**options):
         labelled(("self-training, pooled",), self_training_pooled),
         *(_pot(*entry, labels=True) for entry in POT if entry[0] in WITH_LABELS),
         labelled(
-            ("sk_ncf per class", "sk_ncf per class, frozen model"),
+            (
+                "sk_ncf per class",
+                "sk_ncf per class, self-training",
+                "sk_ncf per class, frozen model",
+            ),
             partial(ncf_per_class, **per_class),
             asks_classifier=True,
             option="class_conditional",
