@@ -8,12 +8,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.model_selection import StratifiedKFold
 from sklearn.semi_supervised import SelfTrainingClassifier
 
+from sk_ncf.costs import SquaredEuclidean
 from sk_ncf.labels import new_classifier
+from sk_ncf.preconditioner import Preconditioner
 from sk_ncf.sampling import random_rows
 
 __all__ = ["Named", "named_rows"]
 
-ROUNDS = 5  # of self-training: each names a fifth of the rows without a label
+ROUNDS = 5  # of self-training, each of which names a fifth of the rows, and of moving
 MOST = 2000  # source rows that the naming classifier learns from
 HEAVIEST = 10  # times that a label counts next to a source row
 
@@ -58,15 +60,45 @@ def named_rows(classifier, source, source_codes, target, codes):
         use_source = _source_knows_better(
             classifier, source, source_codes, target, codes
         )
-    known = classifier, *sides[use_source], target
-    out = codes.copy()
-    out[unknown] = _trained(*known, codes, ROUNDS).predict(target[unknown])
-    accuracy = _accuracy(*known, codes, ROUNDS)
+    side = sides[use_source]
+    out = _codes(classifier, *side, target, codes)
+    accuracy = _accuracy(classifier, *side, target, codes, ROUNDS)
     return Named(out, float(unknown.mean()), float(accuracy), use_source)
 
 
+def _codes(classifier, source, source_codes, target, codes):
+    """Classes of all target rows, as the classifier names them in the end.
+
+    Where it learns from the source, the source rows are moved to the rows that were
+    named, by the Gaussian map of every class, to learn and to name again.
+    """
+    out, unknown = codes.copy(), codes == -1
+    model = _trained(classifier, source, source_codes, target, codes, ROUNDS)
+    out[unknown] = model.predict(target[unknown])
+    for _ in range(0 if source is None else ROUNDS):
+        moved = _moved(source, source_codes, target, out)
+        model = _trained(classifier, moved, source_codes, target, codes, 0)
+        out[unknown] = model.predict(target[unknown])
+    return out
+
+
+def _moved(source, source_codes, target, codes):
+    """Source rows, each moved by the Gaussian map of its class."""
+    moved = np.empty(source.shape)
+    for k in np.unique(codes):
+        x, y = source[source_codes == k], target[codes == k]
+        frame = Preconditioner.fit(
+            x, y, SquaredEuclidean(), np.ones(len(x)), np.ones(len(y))
+        )
+        moved[source_codes == k] = frame.target.inverse(frame.source.forward(x))
+    return moved
+
+
 def _accuracy(classifier, source, source_codes, target, codes, rounds):
-    """On known labels that were hidden, in turn; nan where a class has but one."""
+    """On known labels that were hidden, in turn; nan where a class has but one.
+
+    Of the classifier alone (no rounds), or of the naming as a whole.
+    """
     known = np.flatnonzero(codes != -1)
     least = np.unique(codes[known], return_counts=True)[1].min()
     if least < 2:
@@ -74,12 +106,16 @@ def _accuracy(classifier, source, source_codes, target, codes, rounds):
     folds = StratifiedKFold(min(3, least), shuffle=True, random_state=0)
     right = []
     for _, hidden in folds.split(known, codes[known]):
-        part = codes.copy()
-        part[known[hidden]] = -1
-        model = _trained(classifier, source, source_codes, target, part, rounds)
-        right.append(model.predict(target[known[hidden]]) == codes[known[hidden]])
-        if rounds and len(target) > MOST:  # one fold tells enough
-            break
+        part, rows = codes.copy(), known[hidden]
+        part[rows] = -1
+        known_of_fold = classifier, source, source_codes, target, part
+        if rounds:
+            right.append(_codes(*known_of_fold)[rows] == codes[rows])
+            if len(target) > MOST:  # one fold tells enough
+                break
+        else:
+            named = _trained(*known_of_fold, 0).predict(target[rows])
+            right.append(named == codes[rows])
     return np.concatenate(right).mean()
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.utils.random import sample_without_replacement
 from torch.utils.data import IterableDataset
 
 from sk_ncf.preconditioner import gaussian_map, weighted_moments
@@ -173,8 +172,12 @@ def held_out_folds(sample, n_members, fraction, at_most, rng):
 
 def random_rows(n, size, rng):
     """Places of `size` of n rows (all, where there are not so many), in random order."""
-    size, method = min(n, size), "tracking_selection"
-    return sample_without_replacement(n, size, method=method, random_state=rng)
+    if n <= 100 * size:
+        return rng.permutation(n)[:size]
+    drawn = np.empty(0, dtype=int)  # no permutation of millions for a few of them
+    while len(drawn) < size:
+        drawn = np.unique(np.append(drawn, rng.randint(n, size=size)))
+    return rng.permutation(drawn)[:size]
 
 
 def split_rows(sample, fraction, at_most, rng):

@@ -11,6 +11,7 @@ from sk_ncf.sampling import (
     Sample,
     held_out_folds,
     matched_to,
+    random_rows,
     smoothing_scale,
     split_rows,
     unique_rows,
@@ -98,6 +99,17 @@ def test_split_parts_the_rows_and_no_copy_of_a_row_is_on_both_sides(fraction):
     assert sides[0] | sides[1] == set(map(tuple, X))
     assert kept.weight.sum() == pytest.approx(1)
     assert apart.weight.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("n", "size"), [(20, 30), (20, 12), (20_000, 12)])
+def test_rows_are_drawn_at_random_whatever_their_place(n, size):
+    """Every place of the draw has the mean of all rows, within five standard errors."""
+    rng, size_ = _rng(), min(n, size)
+    draws = np.array([random_rows(n, size, rng) for _ in range(2000)])
+    assert draws.shape == (2000, size_)
+    assert all(len(set(draw)) == size_ for draw in draws.tolist())
+    error = np.sqrt((n**2 - 1) / 12 / 2000)
+    assert (abs(draws.mean(axis=0) - (n - 1) / 2) < 5 * error).all()
 
 
 def test_split_takes_no_more_than_it_may_and_leaves_two_rows():
