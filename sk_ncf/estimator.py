@@ -97,8 +97,9 @@ class NCFTransport(
         [1]_, which needs no class; with ``objective="mmd"`` only.
     classifier : classifier, default=None
         Cloned and fitted to the rows of either side, it names the class of rows that
-        come without one. None: a support vector machine, ``SVC(C=10)``, or gradient
-        boosting above 20,000 rows. A grid search reaches ``classifier__C``.
+        come without one. None: a support vector machine, ``SVC(C=10)``; gradient
+        boosting above 20,000 rows, nearest neighbours above 50 classes. A grid search
+        reaches ``classifier__C``.
     output_distribution : {"normal", "uniform"} or callable, default="normal"
         What stands for the side that is not given to :meth:`fit`: the standard normal
         distribution, the uniform one on the unit cube, or any distribution as

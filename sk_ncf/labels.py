@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import has_fit_parameter
@@ -20,6 +21,7 @@ __all__ = [
 ]
 
 MANY = 20_000  # rows beyond which a support vector machine takes minutes
+MANY_CLASSES = 50  # beyond which one for each pair of classes does
 
 
 def checked_labels(name, labels, n):
@@ -157,11 +159,13 @@ def fitted_classifier(classifier, X, y, weight=None):
 
 
 def new_classifier(classifier, n_rows, n_classes):
-    """A clone of `classifier`; None is an SVC, or boosted trees for many rows."""
+    """A clone of `classifier`; None is one that takes seconds for so many rows."""
     if n_classes == 1:  # most classifiers refuse
         return DummyClassifier(strategy="most_frequent")
     if classifier is not None:
         return clone(classifier)
+    if n_classes > MANY_CLASSES:
+        return KNeighborsClassifier(weights="distance")
     if n_rows <= MANY:
         return SVC(C=10)
     return HistGradientBoostingClassifier(random_state=0)
