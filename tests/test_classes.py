@@ -460,3 +460,10 @@ def test_the_shared_map_needs_no_class_and_learns_where_each_belongs():
 def test_the_shared_map_starts_at_the_map_of_all_rows():
     start = start_map(**SHARED).fit(**LABELLED)
     same_map(start, start_map(n_members=1).fit(X, X_target=Y), X_TEST, Y_TEST)
+
+
+def test_several_source_domains_are_one_source():
+    """skada's convention: every domain >= 0 is a source, every one < 0 a target."""
+    domain = np.r_[np.tile([1, 2], 300), np.repeat([-3, -4], 300)]
+    several = by_label().fit(**{**BOTH, "sample_domain": domain})
+    same_map(several, by_label().fit(**BOTH), X_TEST, Y_TEST)
