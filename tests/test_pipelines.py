@@ -8,7 +8,7 @@ from fits import COSTS, problem, quick, two_samples
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -117,6 +117,25 @@ def test_recipe_4_in_skada():
     pipeline = skada.make_da_pipeline(StandardScaler(), _adapting(), _classifier())
     pipeline.fit(rows, labels, sample_domain=domain)
     assert np.mean(pipeline.predict(Xt) == yt) > 0.95
+
+
+@pytest.mark.parametrize("name", ["CircularValidation", "PredictionEntropyScorer"])
+def test_scorers_of_skada_judge_without_target_labels(name):
+    skada = pytest.importorskip("skada")
+    rows, labels, domain, _, _ = _both_domains()
+    pipeline = skada.make_da_pipeline(StandardScaler(), _adapting(), _classifier())
+    split = skada.model_selection.SourceTargetShuffleSplit(1, random_state=0)
+    scorer = getattr(skada.metrics, name)()
+    found = cross_validate(
+        pipeline,
+        rows,
+        labels,
+        params={"sample_domain": domain},
+        scoring=scorer,
+        cv=split,
+        error_score="raise",
+    )
+    assert np.isfinite(found["test_score"]).all()
 
 
 def test_recipe_4_as_skada_calls_it():
