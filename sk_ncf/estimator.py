@@ -172,7 +172,7 @@ class NCFTransport(
     ----------
     n_features_in_ : int
         Number of features, d.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, where X has string names.
     cost_ : Cost
         The cost.

@@ -1,0 +1,62 @@
+"""Built pages hang together and ask no network: `python docs/check_pages.py FOLDER`.
+
+Every picture, script, style sheet and internal link must lead to a file that is there,
+every anchor to an element of its page, and no picture, script or style sheet may come
+from elsewhere. Prints what is wrong and exits with 1.
+"""
+
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+LOADED = {("img", "src"), ("script", "src"), ("link", "href"), ("source", "src")}
+FOLLOWED = {("a", "href")}
+
+
+class Page(HTMLParser):
+    """What a page loads, what it links to, and its anchors."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.loaded, self.links, self.anchors = path, [], [], {"", "top"}
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        """Take note of one element."""
+        for name, value in attrs:
+            if name in ("id", "name"):
+                self.anchors.add(value)
+            elif (tag, name) in LOADED and value:
+                self.loaded.append(value)
+            elif (tag, name) in FOLLOWED and value:
+                self.links.append(value)
+
+
+def complaints(pages):
+    """What is wrong, line by line."""
+    for path, page in pages.items():
+        for target in page.loaded + page.links:
+            url = urlsplit(target)
+            if url.scheme == "data" or (url.scheme and target in page.links):
+                continue
+            if url.scheme or url.netloc:
+                yield f"{path}: loads {target} from elsewhere"
+                continue
+            file = (path.parent / unquote(url.path)).resolve() if url.path else path
+            if not file.exists():
+                yield f"{path}: {target} is not there"
+            elif file in pages and unquote(url.fragment) not in pages[file].anchors:
+                yield f"{path}: {target} has no such anchor"
+
+
+def main(folder):
+    """Check all pages below the folder."""
+    paths = sorted(Path(folder).resolve().rglob("*.html"))
+    found = list(complaints({path: Page(path) for path in paths}))
+    print("\n".join(found) or f"{len(paths)} pages, nothing missing")
+    return bool(found) or not paths
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,88 @@
+"""Sphinx: `python -m sphinx -W --keep-going docs docs/_build/html` builds the pages."""
+
+import importlib.util
+import os
+import warnings
+from pathlib import Path
+
+import sk_ncf
+
+HERE = Path(__file__).parent
+# The examples of the gallery: quick runs unless SK_NCF_QUICK=0 is set.
+os.environ.setdefault("SK_NCF_QUICK", "1")
+warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
+
+project = "sk_ncf"
+author = "sk_ncf developers"
+project_copyright = author
+version = release = sk_ncf.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "numpydoc",
+    "myst_parser",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "auto_examples/*.py", "auto_examples/*.ipynb"]
+templates_path = ["_templates"]
+default_role = None
+
+# Markdown, with formulas between dollars and links to every heading.
+myst_enable_extensions = ["deflist", "dollarmath"]
+myst_heading_anchors = 3
+suppress_warnings = ["myst.header"]  # a page may include a part of another file
+
+# Docstrings.
+autosummary_generate = True
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"\.py$",
+    "ignore_pattern": r"__init__\.py",
+    "within_subsection_order": "FileNameSortKey",
+    "abort_on_example_error": True,
+    "remove_config_comments": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "show_signature": False,
+    "min_reported_time": 1e9,
+    "write_computation_times": False,
+}
+
+# Pages.
+html_theme = "furo"
+html_title = f"sk_ncf {release}"
+html_copy_source = False
+html_show_sphinx = False
+html_css_files = ["custom.css"]
+
+
+def _mathjax():
+    """MathJax in one file, from the package that ships it: pages ask no network."""
+    package = importlib.util.find_spec("sphinx-mathjax-offline")
+    return Path(package.origin).parent / "static" / "mathjax" / "tex-svg.js"
+
+
+html_static_path = ["_static", str(_mathjax())]
+mathjax_path = "tex-svg.js"
+# The accessibility tree of every formula, without the menu's further files.
+mathjax3_config = {"options": {"enableMenu": False}}
+
+
+def _leave_out(app, what, name, obj, skip, options):
+    """scikit-learn makes set_fit_request and the like; they are not written here."""
+    made = name.startswith("set_") and name.endswith("_request")
+    return True if made else None
+
+
+def setup(app):
+    """Connect what is above."""
+    app.connect("autodoc-skip-member", _leave_out)
