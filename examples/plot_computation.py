@@ -121,7 +121,8 @@ COLOURS, MARKERS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7"), ("o", "s", "^",
 figure, axes = plt.subplots(1, 4, figsize=(8.4, 3.2), layout="constrained")
 titles = ("fit (s)", "map 1,000 rows (ms)", "stored (kB)", "error, L2-UVP (%)")
 for k, (ax, title) in enumerate(zip(axes, titles, strict=True)):
-    for (name, values), colour, marker in zip(results.items(), COLOURS, MARKERS):
+    styles = zip(results.items(), COLOURS, MARKERS, strict=False)  # POT may be missing
+    for (name, values), colour, marker in styles:
         ax.plot(sizes, values[:, k], color=colour, marker=marker, ms=4, label=name)
     ax.set_title(title, fontsize=10)
     ax.set(xscale="log", yscale="log", xlabel="rows")

@@ -153,7 +153,7 @@ for part, (start, goal, there) in zip(
     ),
     strict=True,
 ):
-    part.suptitle(f"{start}, and below each the {goal} it is carried to")
+    part.suptitle(f"{start}, and below them the {goal} they are carried to")
     show(part.subplots(4, 10), start, goal, there)
 if options.save:
     figure.savefig(options.save, dpi=120, pil_kwargs={"optimize": True})

@@ -59,11 +59,12 @@ costs = {
 }
 
 
+max_iter = 20 if quick else "auto"
+
+
 def fitted(cost, X, Y):
     """The map of a cost."""
-    transport = NCFTransport(
-        cost=cost, max_iter=20 if quick else "auto", random_state=0
-    )
+    transport = NCFTransport(cost=cost, max_iter=max_iter, random_state=0)
     return transport.fit(X, X_target=Y)
 
 
@@ -135,24 +136,16 @@ for cost in (Lp(p=1.2), SquaredEuclidean()):
 
 figure, axes = plt.subplots(2, 3, figsize=(8.4, 6), layout="constrained")
 for ax, (name, transport) in zip(axes.flat, maps.items(), strict=True):
+    ax.scatter(*moons[1][:1000].T, s=2, color="#BBBBBB", label="target", zorder=0.4)
     TransportDisplay.from_estimator(
-        transport,
-        blobs[1][:1000],
-        ax=ax,
-        n_arrows=120,
-        random_state=0,
-        s=5,
-        legend=False,
+        transport, blobs[1][:1000], ax=ax, n_arrows=100, random_state=0, s=5
     )
+    ax.get_legend().remove()
     ax.set(title=name, xticks=[], yticks=[])
-handles, _ = axes[0, 0].get_legend_handles_labels()
-key = figure.legend(
-    handles,
-    ["source", "mapped rows"],
-    loc="outside lower center",
-    ncols=2,
-    frameon=False,
-    markerscale=3,
+handles, _ = ax.get_legend_handles_labels()
+names = ["target", "source", "mapped rows"]
+figure.legend(
+    handles, names, loc="outside lower center", ncols=3, frameon=False, markerscale=3
 )
 if options.save:
     figure.savefig(options.save, dpi=120, pil_kwargs={"optimize": True})

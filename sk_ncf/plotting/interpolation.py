@@ -43,7 +43,7 @@ class InterpolationDisplay:
     >>> display = InterpolationDisplay.from_estimator(transport, X, Y)
     >>> len(display.axes_)
     5
-    >>> film = display.animate()
+    >>> film = display.animate()  # doctest: +SKIP
     >>> film.save("moons.gif")  # doctest: +SKIP
     """
 
