@@ -43,7 +43,7 @@ def crossing(n, rng):
 
 
 rng = np.random.default_rng(0)
-n, m = (300, 300) if quick else (3000, 3000)
+n, m = (200, 200) if quick else (3000, 3000)
 X, Y, y = crossing(n, rng)
 X_test, Y_test, y_test = crossing(m, rng)
 
@@ -51,7 +51,7 @@ X_test, Y_test, y_test = crossing(m, rng)
 # Two maps
 # --------
 
-max_iter = 40 if quick else "auto"
+max_iter = 20 if quick else "auto"
 one = NCFTransport(max_iter=max_iter, random_state=0).fit(X, X_target=Y)
 by_class = NCFTransport(class_conditional="label", max_iter=max_iter, random_state=0)
 by_class.fit(X, y, X_target=Y, y_target=y)

@@ -44,7 +44,7 @@ class Neural:
 
     def fit(self, Xs, Xt):
         """Train."""
-        self.map = NCFTransport(max_iter=20 if quick else "auto", random_state=0)
+        self.map = NCFTransport(max_iter=10 if quick else "auto", random_state=0)
         self.map.fit(Xs, X_target=Xt)
         return self
 

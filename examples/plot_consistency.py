@@ -30,7 +30,7 @@ parser.add_argument("--save", help="write the picture here")
 options = parser.parse_args()
 quick = os.environ.get("SK_NCF_QUICK") == "1"
 
-n, m = (500, 2000) if quick else (8192, 16_384)
+n, m = (300, 500) if quick else (8192, 16_384)
 problem = make_convex_map("sqeuclidean", n, 4, random_state=0)
 x, tx = problem.fresh_pairs(m, random_state=1)
 y = problem.fresh_pairs(m, random_state=2)[1]  # target rows that are no images of x
@@ -77,7 +77,7 @@ def measure(transport):
 # the Gaussian map, which solves the equation exactly and is perfectly invertible. It
 # solves it for another target; the gap alone knows.
 
-budgets = [1, 30] if quick else [1, 100, 200, 400, 800, 1600, 3200]
+budgets = [1, 10, 30] if quick else [1, 100, 200, 400, 800, 1600, 3200]
 
 
 def fitted(budget):

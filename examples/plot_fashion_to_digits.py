@@ -56,11 +56,11 @@ def clothes(part, n, rng):
 
 
 rng = np.random.default_rng(0)
-n, m = (600, 300) if quick else (20_000, 4000)
+n, m = (400, 300) if quick else (20_000, 4000)
 images, labels = mnist_data()
 order = rng.permutation(len(images))
 images, labels = images[order] / 255.0, labels[order]
-n_digits = 600 if quick else 4000
+n_digits = 400 if quick else 4000
 data = {  # training rows and classes, test rows and classes
     "clothes": (*clothes("train", n, rng), *clothes("t10k", m, rng)),
     "digits": (

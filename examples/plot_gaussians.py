@@ -32,7 +32,7 @@ quick = os.environ.get("SK_NCF_QUICK") == "1"
 
 dimensions = [2, 4] if quick else [2, 4, 8, 16, 32, 64]
 seeds = range(1) if quick else range(3)
-n, m = (500, 1000) if quick else (8192, 8192)
+n, m = (300, 500) if quick else (8192, 8192)
 
 
 def closed_form(X, Y):
@@ -70,7 +70,7 @@ def errors(problem, maps, seed):
 def measure(d, seed):
     """Errors of the neural map and of the closed form."""
     problem = make_gaussians(n, d, random_state=seed)
-    transport = NCFTransport(max_iter=20 if quick else "auto", random_state=seed)
+    transport = NCFTransport(max_iter=10 if quick else "auto", random_state=seed)
     transport.fit(problem.X, X_target=problem.X_target)
     neural = transport.transform, transport.inverse_transform
     both = neural, closed_form(problem.X, problem.X_target)

@@ -43,7 +43,7 @@ parser.add_argument("--save", help="write the picture here")
 options = parser.parse_args()
 quick = os.environ.get("SK_NCF_QUICK") == "1"
 
-n, m = (400, 400) if quick else (4096, 2048)
+n, m = (300, 300) if quick else (4096, 2048)
 rng = np.random.default_rng(0)
 blobs, moons = (
     np.split(draw(n + 2 * m, random_state=rng), [n, n + m])
@@ -59,7 +59,7 @@ costs = {
 }
 
 
-max_iter = 20 if quick else "auto"
+max_iter = 5 if quick else "auto"
 
 
 def fitted(cost, X, Y):

@@ -32,7 +32,7 @@ parser.add_argument("--save", help="write the picture here")
 options = parser.parse_args()
 quick = os.environ.get("SK_NCF_QUICK") == "1"
 
-budgets = (20, 60) if quick else (50, 100, 200, 400, 800, 1600)
+budgets = (10, 30) if quick else (50, 100, 200, 400, 800, 1600)
 seeds = range(2) if quick else range(8)
 n, m = (500, 500) if quick else (4096, 4096)
 problem = make_gaussians(n, 2, random_state=0)

@@ -30,7 +30,7 @@ parser.add_argument("--save", help="write the picture here")
 options = parser.parse_args()
 quick = os.environ.get("SK_NCF_QUICK") == "1"
 
-n, m = (1000, 1000) if quick else (8192, 4096)
+n, m = (500, 500) if quick else (8192, 4096)
 rng = np.random.default_rng(0)
 rolls, moons = (
     np.split(draw(n + 2 * m, random_state=rng), [n, n + m])
@@ -41,7 +41,7 @@ rolls, moons = (
 # Fit
 # ---
 
-transport = NCFTransport(max_iter=100 if quick else "auto", random_state=0)
+transport = NCFTransport(max_iter=50 if quick else "auto", random_state=0)
 transport.fit(rolls[0], X_target=moons[0])
 
 # %%
