@@ -31,8 +31,8 @@ options = parser.parse_args()
 quick = os.environ.get("SK_NCF_QUICK") == "1"
 
 dimensions = [2, 4] if quick else [2, 4, 8, 16, 32, 64]
-seeds = range(1) if quick else range(3)
-n, m = (300, 500) if quick else (8192, 8192)
+seeds = range(1) if quick else range(2)
+n, m = (300, 500) if quick else (4096, 4096)
 
 
 def closed_form(X, Y):
