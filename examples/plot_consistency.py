@@ -79,8 +79,8 @@ def measure(transport):
 # Every fit starts anew, has a budget of its own and spends it. The start is worth a
 # look: it is the Gaussian map, which solves the equation exactly and is perfectly
 # invertible. It solves it for another target; the gap alone knows. Once training has
-# begun, the measures fall with the error, and rise with it where it over-fits (rows held
-# out are there to stop it before, and are left out here).
+# begun, the measures fall with the error until it settles; the round trip is the first
+# to rise again (rows held out would stop the training before, and are left out here).
 
 budgets = [1, 10, 30] if quick else [1, 100, 200, 400, 800, 1600]
 
