@@ -89,7 +89,9 @@ transport.fit(china_fit, X_target=flower_fit)
 plan = None
 if ot is not None:
     some = 200 if quick else 4000
-    plan = ot.da.EMDTransport().fit(Xs=china_fit[:some], Xt=flower_fit[:some])
+    plan = ot.da.EMDTransport(max_iter=10_000_000).fit(
+        Xs=china_fit[:some], Xt=flower_fit[:some]
+    )
 
 # %%
 # How close are the palettes?
