@@ -5,7 +5,12 @@ from sk_ncf import NCFTransport
 
 plt = pytest.importorskip("matplotlib.pyplot")
 
-from sk_ncf.plotting import TrainingDisplay, TransportDisplay  # noqa: E402
+from sk_ncf.plotting import (  # noqa: E402
+    InterpolationDisplay,
+    QuantileDisplay,
+    TrainingDisplay,
+    TransportDisplay,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -112,3 +117,129 @@ def test_a_fit_without_steps_has_no_training_to_show():
     estimator = NCFTransport().fit(X, X_target=X + 1)
     with pytest.raises(ValueError, match="history_ is empty"):
         TrainingDisplay.from_estimator(estimator)
+
+
+def test_every_class_has_its_own_kept_step_in_the_training_display():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((80, 2)), np.arange(80) % 2
+    estimator = NCFTransport(class_conditional="label", max_iter=20, random_state=0)
+    estimator.fit(X, y, X_target=X + 3, y_target=y)
+    display = TrainingDisplay.from_estimator(estimator)
+    np.testing.assert_array_equal(display.kept, estimator.best_iter_)
+    display.figure_.canvas.draw()
+
+
+@pytest.mark.parametrize("kind", ["forward", "inverse"])
+def test_level_lines_are_those_of_the_potential_the_map_is_the_gradient_of(kind):
+    estimator, X, Y = _fitted(2)
+    display = TransportDisplay.from_estimator(
+        estimator, X, Y, kind=kind, contours=True, n_arrows=0
+    )
+    x, y, u = display.levels
+    assert u.shape == (len(y), len(x))
+    i, j = 40, 30
+    f, g = estimator.dual_potentials([[x[j], y[i]]], [[x[j], y[i]]])
+    np.testing.assert_allclose(u[i, j], -f[0] if kind == "forward" else g[0])
+    # Squared Euclidean cost: the displacement is the gradient (central differences).
+    slope = [
+        (u[i, j + 1] - u[i, j - 1]) / (x[j + 1] - x[j - 1]),
+        (u[i + 1, j] - u[i - 1, j]) / (y[i + 1] - y[i - 1]),
+    ]
+    at = np.array([[x[j], y[i]]])
+    there = estimator.transform(at) if kind == "forward" else at
+    back = at if kind == "forward" else estimator.inverse_transform(at)
+    np.testing.assert_allclose((there - back)[0], slope, rtol=0.02, atol=0.02)
+
+
+def test_level_lines_need_a_plane_and_one_potential():
+    estimator, X, Y = _fitted(3)
+    with pytest.raises(ValueError, match="two features, got 3"):
+        TransportDisplay.from_estimator(estimator, X, Y, contours=True)
+    y = np.arange(80) % 2
+    X = np.random.default_rng(0).standard_normal((80, 2))
+    estimator = NCFTransport(class_conditional="label", max_iter=5, random_state=0)
+    estimator.fit(X, y, X_target=X + 3, y_target=y)
+    with pytest.raises(ValueError, match="one potential"):
+        TransportDisplay.from_estimator(estimator, X, contours=True)
+
+
+def test_class_given_decides_where_a_row_is_drawn():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((80, 2)), np.arange(80) % 2
+    goal = X + np.where(y, 5, -5)[:, None]
+    estimator = NCFTransport(class_conditional="label", max_iter=5, random_state=0)
+    estimator.fit(X, y, X_target=goal, y_target=y)
+    for display in (TransportDisplay, InterpolationDisplay):
+        shown = display.from_estimator(estimator, X, sample_label=1 - y)
+        np.testing.assert_allclose(
+            shown.end, estimator.transform(X, sample_label=1 - y)
+        )
+
+
+@pytest.mark.parametrize("kind", ["forward", "inverse"])
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_interpolation_has_a_panel_for_every_time(d, kind):
+    estimator, X, Y = _fitted(d)
+    times = (0, 0.3, 1)
+    figure, axes = plt.subplots(1, 3)
+    display = InterpolationDisplay.from_estimator(
+        estimator, X, Y, kind=kind, times=times, axes=axes
+    )
+    assert display.figure_ is figure
+    assert all(ours is given for ours, given in zip(display.axes_, axes, strict=True))
+    for ax, t in zip(axes, times, strict=True):
+        shown = ax.collections[-1].get_offsets()
+        wanted = display.start + t * (display.end - display.start)
+        np.testing.assert_allclose(shown, wanted)
+    figure.canvas.draw()
+
+
+def test_interpolation_is_that_of_the_estimator():
+    estimator, X, _ = _fitted(2)
+    display = InterpolationDisplay.from_estimator(estimator, X, times=(0.3,))
+    shown = display.axes_[0].collections[-1].get_offsets()
+    np.testing.assert_allclose(shown, estimator.interpolate(X, 0.3))
+
+
+def test_interpolation_says_what_is_wrong_with_its_arguments():
+    estimator, X, Y = _fitted(2)
+    for times in ((), (0.5, 1.5)):
+        with pytest.raises(ValueError, match="times must be"):
+            InterpolationDisplay.from_estimator(estimator, X, Y, times=times)
+    with pytest.raises(ValueError, match="axes must be 5"):
+        InterpolationDisplay.from_estimator(estimator, X, Y, axes=plt.subplots(1, 2)[1])
+
+
+def test_film_goes_from_the_rows_to_their_images(tmp_path):
+    estimator, X, Y = _fitted(2)
+    display = InterpolationDisplay.from_estimator(estimator, X, Y)
+    figure, ax = plt.subplots(figsize=(2, 2))
+    film = display.animate(n_frames=3, ax=ax)
+    film.save(tmp_path / "film.gif", writer="pillow")
+    assert (tmp_path / "film.gif").stat().st_size > 1000
+    np.testing.assert_allclose(ax.collections[-1].get_offsets(), display.end)
+    assert ax.get_title() == "t = 1.00"
+
+
+def test_quantiles_are_those_of_source_mapped_and_target_rows():
+    estimator, X, Y = _fitted(8)
+    display = QuantileDisplay.from_estimator(estimator, X, Y, features=[5, 0])
+    share = np.arange(1, 100) / 100
+    rows = (X, estimator.transform(X), Y)
+    shown = (display.before, display.after, display.wanted)
+    for Z, Q in zip(rows, shown, strict=True):
+        np.testing.assert_allclose(Q, np.quantile(Z[:, [5, 0]], share, axis=0))
+    assert list(display.names) == ["feature 5", "feature 0"]
+    assert [ax.get_title() for ax in display.axes_] == display.names
+    display.figure_.canvas.draw()
+
+
+def test_quantiles_show_the_six_features_farthest_from_their_target():
+    estimator, X, Y = _fitted(8)
+    Y = Y.copy()
+    Y[:, [2, 7]] = X[:50, [2, 7]]
+    display = QuantileDisplay.from_estimator(estimator, X, Y)
+    assert [int(name.split()[1]) for name in display.names] == [0, 1, 3, 4, 5, 6]
+    assert len(display.figure_.axes) == 6
+    with pytest.raises(ValueError, match="axes must be 6"):
+        display.plot(plt.subplots(1, 2)[1])

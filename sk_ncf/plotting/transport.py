@@ -1,13 +1,18 @@
-"""Pictures of a fitted map and of its training, in the manner of sklearn's Displays."""
+"""Rows, where the map takes them, and the level lines of the potential."""
 
 import numpy as np
-from sklearn.decomposition import PCA
-from sklearn.utils.validation import check_is_fitted
 
-__all__ = ["TrainingDisplay", "TransportDisplay"]
+from sk_ncf.plotting.plane import (
+    ARROW,
+    GREY,
+    MAPPED,
+    SOURCE,
+    TARGET,
+    mapped_rows,
+    new_axes,
+)
 
-# Okabe and Ito's colours, told apart by colour-blind readers too.
-SOURCE, TARGET, MAPPED, ARROW = "#0072B2", "#E69F00", "#009E73", "#555555"
+__all__ = ["TransportDisplay"]
 
 
 class TransportDisplay:
@@ -32,6 +37,9 @@ class TransportDisplay:
     arrows : ndarray of int
         Rows that get an arrow.
     axis_names : tuple of str or None, default=None
+    levels : tuple of ndarray or None, default=None
+        Coordinates of a grid, of shape (n_grid,) each, and the potential on it, of
+        shape (n_grid, n_grid).
 
     Attributes
     ----------
@@ -50,11 +58,12 @@ class TransportDisplay:
     60
     """
 
-    def __init__(self, start, end, other, kind, arrows, axis_names=None):
+    def __init__(self, start, end, other, kind, arrows, axis_names=None, levels=None):
         self.start, self.end, self.other = start, end, other
         self.kind = kind
         self.arrows = arrows
         self.axis_names = axis_names
+        self.levels = levels
 
     @classmethod
     def from_estimator(
@@ -66,6 +75,8 @@ class TransportDisplay:
         kind="forward",
         ax=None,
         n_arrows=60,
+        contours=False,
+        sample_label=None,
         random_state=None,
         **style,
     ):
@@ -85,6 +96,12 @@ class TransportDisplay:
             None makes a new figure.
         n_arrows : int, default=60
             Rows that get an arrow, from where they are to where they go.
+        contours : bool, default=False
+            Whether to draw level lines of the potential, u(x, 0) of the rows to be
+            mapped forward and u(y, 1) of those to be mapped back. With the squared
+            Euclidean cost the arrows are perpendicular to them. Two features only.
+        sample_label : label or array-like of shape (n_samples,), default=None
+            Classes of the rows to be mapped, with ``class_conditional="label"``.
         random_state : int, numpy.random.Generator or None, default=None
             Chooses these rows.
         **style : dict
@@ -94,23 +111,13 @@ class TransportDisplay:
         -------
         TransportDisplay
         """
-        check_is_fitted(estimator)
-        if kind not in ("forward", "inverse"):
-            raise ValueError(f"kind must be 'forward' or 'inverse', got {kind!r}.")
-        if kind == "inverse" and X_target is None:
-            raise ValueError("kind='inverse' maps the rows of X_target, got None.")
-        # Domains are spelled out: default_domain="target" would leave X as it is.
-        if kind == "forward":
-            start, other = X, X_target
-            end = estimator.transform(X, sample_domain=1)
-        else:
-            start, other = X_target, X
-            end = estimator.inverse_transform(X_target, sample_domain=-1)
-        project, names = _plane(start, end if other is None else other)
-        start, end = project(start), project(end)
-        other = None if other is None else project(other)
+        start, end, other, names = mapped_rows(
+            estimator, X, X_target, kind, sample_label
+        )
         order = np.random.default_rng(random_state).permutation(len(start))
-        display = cls(start, end, other, kind, np.sort(order[:n_arrows]), names)
+        levels = _potential_levels(estimator, start, kind) if contours else None
+        arrows = np.sort(order[:n_arrows])
+        display = cls(start, end, other, kind, arrows, names, levels)
         return display.plot(ax, **style)
 
     def plot(self, ax=None, *, s=9, alpha=0.5, legend=True):
@@ -131,8 +138,10 @@ class TransportDisplay:
         -------
         self : TransportDisplay
         """
-        ax = _axes(ax)
+        ax = new_axes(ax)
         flat = self.start.shape[1] == 1
+        if self.levels is not None:
+            self._draw_levels(ax)
         start, end, other = self._layers()
         colours, names = self._names()
         points = {"s": s, "alpha": alpha, "linewidths": 0}
@@ -148,6 +157,13 @@ class TransportDisplay:
         self._dress(ax, flat, legend)
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+    def _draw_levels(self, ax):
+        *grid, u = self.levels
+        # Equal shares of the plane between lines, not equal steps of the potential.
+        at = np.unique(np.quantile(u, np.linspace(0, 1, 18)[1:-1]))
+        width = {"linewidths": 0.8, "zorder": 0.5}
+        ax.contour(*grid, u, levels=at, colors=GREY, linestyles="solid", **width)
 
     def _names(self):
         forward = self.kind == "forward"
@@ -184,100 +200,22 @@ class TransportDisplay:
                 handle.set(alpha=1, sizes=[30])
 
 
-class TrainingDisplay:
-    """Training loss and held-out risk by gradient step, and the step that was kept.
-
-    Build it with :meth:`from_estimator`.
-
-    Parameters
-    ----------
-    steps : ndarray of shape (n_epochs,)
-        Gradient steps taken at the end of each epoch.
-    train_loss : ndarray of shape (n_epochs,)
-    risk : ndarray of shape (n_epochs,)
-        Held-out semi-dual risk, in the network's units; lower is better.
-    kept : int
-        Step of the weights that were kept.
-
-    Attributes
-    ----------
-    ax_ : matplotlib Axes
-    figure_ : matplotlib Figure
-    """
-
-    def __init__(self, steps, train_loss, risk, kept):
-        self.steps, self.train_loss, self.risk, self.kept = (
-            steps,
-            train_loss,
-            risk,
-            kept,
+def _potential_levels(estimator, rows, kind, n_grid=80):
+    """A grid over the rows and the potential at its points."""
+    if rows.shape[1] != 2 or estimator.n_features_in_ != 2:
+        raise ValueError(
+            f"contours need two features, got {estimator.n_features_in_}: elsewhere "
+            "the potential is no function of the plane shown."
         )
-
-    @classmethod
-    def from_estimator(cls, estimator, *, ax=None):
-        """Plot the record of a fit.
-
-        Parameters
-        ----------
-        estimator : NCFTransport
-            Fitted.
-        ax : matplotlib Axes, default=None
-            None makes a new figure.
-
-        Returns
-        -------
-        TrainingDisplay
-        """
-        check_is_fitted(estimator)
-        history = estimator.history_
-        if not len(history):
-            raise ValueError("estimator took no training step: its history_ is empty.")
-        column = lambda name: np.array([row[name] for row in history], dtype=float)
-        steps = np.cumsum(column("train_batch_count")).astype(int)
-        kept = estimator.best_iter_
-        return cls(steps, column("train_loss"), column("risk"), kept).plot(ax)
-
-    def plot(self, ax=None):
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            None makes a new figure.
-
-        Returns
-        -------
-        self : TrainingDisplay
-        """
-        ax = _axes(ax)
-        ax.plot(self.steps, self.train_loss, color=SOURCE, label="training loss")
-        ax.plot(self.steps, self.risk, color=TARGET, label="held-out risk")
-        ax.axvline(self.kept, color=ARROW, linestyle=":", label=f"kept: {self.kept}")
-        ax.set_xlabel("gradient step")
-        ax.set_ylabel("network's units of cost")
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
-
-
-def _axes(ax):
-    # Imported here so that the package does without matplotlib.
-    import matplotlib.pyplot as plt
-
-    return plt.subplots(layout="constrained")[1] if ax is None else ax
-
-
-def _plane(X, Y):
-    """Give a function from rows to points of the plane, and the names of its axes."""
-    columns = getattr(X, "columns", None)
-    X, Y = np.asarray(X, dtype=float), np.asarray(Y, dtype=float)
-    d = X.shape[1]
-    if d <= 2:
-        names = None if columns is None else tuple(map(str, columns))
-        return lambda rows: np.asarray(rows, dtype=float), names or ("x",) * (d == 1)
-    pca = PCA(n_components=2).fit(np.concatenate([X, Y]))
-    names = tuple(
-        f"component {k} ({share:.0%} of variance)"
-        for k, share in enumerate(pca.explained_variance_ratio_, start=1)
-    )
-    return lambda rows: pca.transform(np.asarray(rows, dtype=float)), names
+    if estimator.class_conditional in (True, "label"):
+        raise ValueError(
+            "contours need one potential; with class_conditional='label' every class "
+            "has its own."
+        )
+    low, high = rows.min(axis=0), rows.max(axis=0)
+    margin = 0.05 * (high - low)
+    x, y = np.linspace(low - margin, high + margin, n_grid).T
+    points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    f, g = estimator.dual_potentials(points, points)
+    u = -f if kind == "forward" else g
+    return x, y, u.reshape(n_grid, n_grid)
