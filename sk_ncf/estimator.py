@@ -111,8 +111,8 @@ class NCFTransport(
     n_members : int, default="auto"
         Potentials trained side by side, each on other rows; the map is that of their
         mean, which errs less than one where rows are few, and takes longer to map.
-        "auto": 4 for less than 30,000 rows; else 1, and 1 with classes or in
-        :meth:`partial_fit`.
+        "auto": 4 for less than 30,000 rows, with up to 4 features for less than a
+        million; else 1, and 1 with classes or in :meth:`partial_fit`.
     hidden_layer_sizes : tuple of int, default="auto"
         Widths of the layers, all equal; "auto": 4 layers of 96 (128 above 16 features)
         for one member, 3 for several, these of 64 up to 4 features; with classes 3

@@ -147,7 +147,7 @@ class FitSession:
             )
         if wanted == "auto":
             alone = self.stream or own_module or self.estimator.class_conditional
-            return 1 if alone else auto_members(n_samples)
+            return 1 if alone else auto_members(n_samples, self.n_features)
         if own_module and wanted > 1:
             raise ValueError(
                 "n_members must be 1 or 'auto' where net has a module of its own, got "

@@ -25,6 +25,8 @@ __all__ = [
 
 
 MANY_ROWS = 30_000  # a budget sees them too few times to learn them by heart
+MILLION = 1_000_000  # rows whose places every member would keep
+FEW_FEATURES = 4  # which narrow potentials are enough for
 
 
 class Objective(nn.Module):
@@ -190,13 +192,15 @@ def train(net, sampler):
         net.partial_fit(sampler, epochs=sampler.n_epochs)
 
 
-def auto_members(n_samples):
+def auto_members(n_samples, n_features):
     """How many potentials "auto" stands for, with n distinct rows, without classes.
 
     Rows that are seen often are learnt by heart. What is learnt wrongly then differs
     between potentials of other weights and other rows, and their mean has less of it.
+    In few dimensions several narrow ones cost no more than one, and vary less by seed.
     """
-    return 4 if n_samples < MANY_ROWS else 1
+    many = MILLION if n_features <= FEW_FEATURES else MANY_ROWS
+    return 4 if n_samples < many else 1
 
 
 def auto_weights(objective, class_conditional):
@@ -228,7 +232,7 @@ def auto_settings(n_samples, n_features, n_members, n_classes, shared):
         width, depth = (64 if n_classes <= 4 else 48), 3
         batch_size = max(24, batch_size // n_classes)
     elif n_members > 1:
-        width, depth, batch_size = (64 if n_features <= 4 else width), 3, 128
+        width, depth, batch_size = (64 if n_features <= FEW_FEATURES else width), 3, 128
     return {
         "hidden_layer_sizes": (width,) * depth,
         "learning_rate_init": 5e-3,
