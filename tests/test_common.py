@@ -38,7 +38,7 @@ CONFIGURATIONS = [
     {"cost": "elastic"},
     {"cost": "pseudo_huber", "early_stopping": False},
     {"cost": SquaredEuclidean(), "batch_size": 32, "hidden_layer_sizes": (16, 16)},
-    {"cost": Quartic(), "batch_size": 16, "hidden_layer_sizes": (8, 8)},
+    {"cost": Quartic(), "batch_size": 8, "n_members": 1, "max_iter": 2},
     {"class_conditional": "label"},
     {"class_conditional": "label", "default_domain": "target"},
     {
