@@ -33,8 +33,9 @@ def named_rows(classifier, source, source_codes, target, codes):
     """Name the target rows whose code is -1, by a self-trained classifier.
 
     It learns from the target rows alone or from source rows too, the labels then
-    counting several times: whichever way the classifier itself, without self-training,
-    is right more often on labels held out.
+    counting several times: the source is left out where the classifier itself, without
+    self-training, is right more often without it, by a standard error, on labels held
+    out.
 
     Parameters
     ----------
@@ -55,7 +56,9 @@ def named_rows(classifier, source, source_codes, target, codes):
     source, source_codes = source[some], source_codes[some]
     sides = [(None, None), (source, source_codes)]
     alone, pooled = (_accuracy(classifier, *s, target, codes, 0) for s in sides)
-    use_source = bool(pooled > alone)
+    # With the source, naming goes on to learn more: alone must be better beyond doubt.
+    doubt = np.sqrt(alone * (1 - alone) / (~unknown).sum())
+    use_source = bool(alone - pooled <= doubt)
     if np.isnan(alone):
         use_source = _source_knows_better(
             classifier, source, source_codes, target, codes
@@ -125,7 +128,8 @@ def _source_knows_better(classifier, source, source_codes, target, codes):
     model = new_classifier(classifier, len(source), n_classes).fit(source, source_codes)
     chance, n = 1 / n_classes, known.sum()
     right = (model.predict(target[known]) == codes[known]).mean()
-    return bool(right > chance + 2 * np.sqrt(chance * (1 - chance) / n))
+    limit = chance + 1.5 * np.sqrt(chance * (1 - chance) / n)
+    return bool(right >= min(1.0, limit))
 
 
 def _trained(classifier, source, source_codes, target, codes, rounds):
