@@ -76,7 +76,7 @@ maps = {name: fitted(cost, blobs[0], moons[0]) for name, cost in costs.items()}
 # "Energy": squared energy distance of mapped to fresh rows, times 100 (two samples of
 # moons: the floor). "One axis": share of rows that move along one axis only; the
 # elastic cost pays for every feature that changes at all, so it leaves features exactly
-# as they are. "|dx|" and "|dy|": mean change of either feature; the quadratic form
+# as they are. ``|dx|`` and ``|dy|``: mean change of either feature; the quadratic form
 # makes the first one dear.
 
 
