@@ -170,13 +170,13 @@ class HeldOutRisk(Callback):
         """
         self.flow, self.measure, self.limit = flow, measure, limit
         self.resting = torch.as_tensor(resting)
-        live = _weights(flow)
-        if self.kept_weights is None:
+        live, fresh = _weights(flow), self.kept_weights is None
+        if fresh:
             flow.potential.reset()
             self.start_weights = self.kept_weights = _weights(flow)
         flow.load_state_dict(self.start_weights)
         self.start = self.measure()
-        if not hasattr(self, "kept_step"):
+        if fresh:
             none = torch.zeros(len(self.start.value()), dtype=torch.long)
             self.kept_step, self.best_step, self.n_returns = none, none, none
         self.earlier = [(self.start, self.start_weights, 0 * self.kept_step)]

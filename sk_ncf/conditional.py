@@ -26,8 +26,6 @@ class ClassLabels:
         Some of what they were fitted to, for the next call of a stream.
     named_share, named_accuracy : float
         Of the target rows without a label, and of the classifier that named them.
-    pooled : bool
-        Whether the naming classifier learnt from the source too.
     """
 
     classes: np.ndarray
@@ -36,7 +34,6 @@ class ClassLabels:
     seen: tuple | None = None
     named_share: float = 0.0
     named_accuracy: float = 1.0
-    pooled: bool = False
 
     @property
     def by_class(self):
@@ -122,7 +119,6 @@ def _named(labels, classifier, sides, codes, earlier):
     known_labels(target.label)
     named = named_rows(classifier, source.X, source_codes, target.X, target_codes)
     labels.named_share, labels.named_accuracy = named.share, named.accuracy
-    labels.pooled = named.pooled
     return named.codes
 
 

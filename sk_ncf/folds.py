@@ -106,7 +106,7 @@ def held_out_rows(parts, preconditioner):
 
 
 def _in_frame(side, folds, full):
-    moments = side.moments(*full.moments())
+    moments = side.moments(*full.moments)
     return [
         Sample(matched_to(side.forward(f.X), f.weight, *moments), f.weight)
         for f in folds

@@ -9,7 +9,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.semi_supervised import SelfTrainingClassifier
 
 from sk_ncf.costs import SquaredEuclidean
-from sk_ncf.labels import new_classifier
+from sk_ncf.labels import fitted_classifier, new_classifier
 from sk_ncf.preconditioner import Preconditioner
 from sk_ncf.sampling import random_rows
 
@@ -125,7 +125,7 @@ def _accuracy(classifier, source, source_codes, target, codes, rounds):
 def _source_knows_better(classifier, source, source_codes, target, codes):
     """Whether a classifier of the source is right about the labels beyond chance."""
     known, n_classes = codes != -1, len(np.unique(source_codes))
-    model = new_classifier(classifier, len(source), n_classes).fit(source, source_codes)
+    model = fitted_classifier(classifier, source, source_codes)
     chance, n = 1 / n_classes, known.sum()
     right = (model.predict(target[known]) == codes[known]).mean()
     limit = chance + 1.5 * np.sqrt(chance * (1 - chance) / n)

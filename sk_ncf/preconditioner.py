@@ -24,6 +24,9 @@ __all__ = [
 ]
 
 
+QUADRATIC = SquaredEuclidean | QuadraticForm  # whose start is the Gaussian map
+
+
 @dataclass(frozen=True)
 class AffineMap:
     """x -> (x - mean) @ matrix, and back."""
@@ -70,36 +73,33 @@ class Preconditioner:
     @classmethod
     def fit_classes(cls, samples, cost):
         """One of every class, from pairs of samples; their costs can be stacked."""
-        extent = max(_extent(source.X, target.X) for source, target in samples)
-        options = {"extent": extent, "careful": len(samples) > 1}
-        return [
-            cls.fit(source.X, target.X, cost, source.weight, target.weight, **options)
-            for source, target in samples
-        ]
+        cost = _within(cost, [(source.X, target.X) for source, target in samples])
+        careful, fitted = len(samples) > 1, []
+        for sides in samples:
+            moments = [side.moments for side in sides]
+            sizes = [effective_size(side.weight) for side in sides]
+            fitted.append(cls._of_moments(cost, moments, sizes, careful))
+        return fitted
 
     @classmethod
-    def fit(
-        cls,
-        X,
-        X_target,
-        cost,
-        sample_weight,
-        target_weight,
-        extent=None,
-        careful=False,
-    ):
-        """From rows (n, d) and (m, d) with weights (n,) and (m,).
+    def fit(cls, X, X_target, cost, sample_weight, target_weight):
+        """From rows (n, d) and (m, d) with weights (n,) and (m,)."""
+        cost = _within(cost, [(X, X_target)])
+        sides = (X, sample_weight), (X_target, target_weight)
+        moments = [weighted_moments(*side) for side in sides]
+        sizes = [effective_size(weight) for _, weight in sides]
+        return cls._of_moments(cost, moments, sizes)
 
-        Displacements are up to `extent`; None takes what the rows allow. `careful` is
-        for classes: see :func:`shrink_covariances`.
+    @classmethod
+    def _of_moments(cls, cost, moments, sizes, careful=False):
+        """From (mean, covariance) and effective number of rows of either side.
+
+        `careful` is for classes: see :func:`shrink_covariances`.
         """
-        mean_x, cov_x = weighted_moments(X, sample_weight)
-        mean_y, cov_y = weighted_moments(X_target, target_weight)
-        if isinstance(cost, SquaredEuclidean | QuadraticForm):
-            n_x, n_y = effective_size(sample_weight), effective_size(target_weight)
-            cov_x, cov_y = shrink_covariances(cov_x, cov_y, n_x, n_y, careful)
+        (mean_x, cov_x), (mean_y, cov_y) = moments
+        if isinstance(cost, QUADRATIC):
+            cov_x, cov_y = shrink_covariances(cov_x, cov_y, *sizes, careful)
             return cls._covariance(cost, mean_x, mean_y, cov_x, cov_y)
-        cost = cost.within(_extent(X, X_target) if extent is None else extent)
         return cls._isotropic(cost, mean_x, mean_y, cov_x, cov_y)
 
     @classmethod
@@ -187,6 +187,13 @@ def common_cost(preconditioners, n_members=1):
     if len(preconditioners) == 1 or isinstance(costs[0], SquaredEuclidean):
         return costs[0]
     return AffineCost.stacked(costs)
+
+
+def _within(cost, pairs):
+    """The cost, for displacements between the rows of the pairs."""
+    if isinstance(cost, QUADRATIC):  # the same for all
+        return cost
+    return cost.within(max(_extent(X, Y) for X, Y in pairs))
 
 
 def _extent(X, Y):

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -66,6 +67,7 @@ class Sample:
     def __len__(self):
         return len(self.X)
 
+    @cached_property
     def moments(self):
         """Mean (d,) and covariance (d, d)."""
         return weighted_moments(self.X, self.weight)

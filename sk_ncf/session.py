@@ -130,7 +130,7 @@ class FitSession:
                 for side in zip(*samples, strict=True)
             ]
             samples = [tuple(map(unique_rows, whole))]
-        moments = [(source.moments(), target.moments()) for source, target in samples]
+        moments = [(source.moments, target.moments) for source, target in samples]
         cost = self.estimator.cost_
         check_cost(cost, self.n_features, max(map(_scale, moments)) or 1.0)
         fitted = Preconditioner.fit_classes(samples, cost)
