@@ -24,8 +24,9 @@ import numpy as np
 import torch
 from adaptation.guard import circular, discriminability, information
 from adaptation.methods import CLASSIFIERS, methods, model
-from adaptation.report import KEY, read, write
+from adaptation.report import KEY, write
 from adaptation.tasks import TASKS, fewer, split
+from results import read
 from threadpoolctl import threadpool_limits
 
 from sk_ncf.losses import energy_distance
@@ -120,7 +121,7 @@ def run(options, path):
     """All that is asked for and not yet there."""
     there = {
         tuple(row[k] for k in KEY)
-        for row in read(path)
+        for row in read(path, KEY)
         if row["status"] == "ok" or not options.retry
     }
     known = methods(**({"max_iter": QUICK_STEPS} if options.quick else {}))
@@ -205,7 +206,7 @@ def main(argv=None):
         with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             run(options, path)
-    write(read(path), path.with_suffix(".md"))
+    write(read(path, KEY), path.with_suffix(".md"))
 
 
 if __name__ == "__main__":

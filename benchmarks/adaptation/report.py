@@ -1,8 +1,9 @@
 """Tables of the results: one a task, a summary, and how often the guard is right."""
 
-import json
 from collections import defaultdict
 from statistics import mean
+
+from results import grouped
 
 from adaptation.guard import RULES, decisions
 
@@ -16,22 +17,6 @@ Accuracy on the half of the target that is held out, mean / worst over seeds; "f
 "predict" are mean seconds, the map included. "labels": target rows of each class whose
 class is given. One thread.
 """
-
-
-def read(path):
-    """Results, the latest of each key."""
-    if not path.exists():
-        return []
-    rows = (json.loads(line) for line in path.read_text().splitlines())
-    return list({tuple(row[k] for k in KEY): row for row in rows}.values())
-
-
-def grouped(rows, *keys):
-    """Lists of rows by their values of the keys."""
-    groups = defaultdict(list)
-    for row in rows:
-        groups[tuple(row[k] for k in keys)].append(row)
-    return groups
 
 
 def markdown(header, lines):

@@ -1,9 +1,9 @@
 """Table and plot of the arena's results."""
 
-import json
 import math
-from collections import defaultdict
 from statistics import mean
+
+from results import grouped
 
 KEY = ("problem", "peer", "setting", "budget", "seed")
 HEADER = (
@@ -32,22 +32,6 @@ peak above imports, data and mapping included. Excess cost: transport cost of fr
 over that of the exact plan between two fresh samples; below zero the map falls short of
 the target.
 """
-
-
-def read(path):
-    """Results, the latest of each task."""
-    if not path.exists():
-        return []
-    rows = (json.loads(line) for line in path.read_text().splitlines())
-    return list({tuple(row[k] for k in KEY): row for row in rows}.values())
-
-
-def grouped(rows, *keys):
-    """Lists of rows by their values of the keys."""
-    groups = defaultdict(list)
-    for row in rows:
-        groups[tuple(row[k] for k in keys)].append(row)
-    return groups
 
 
 def worst(rows, name):

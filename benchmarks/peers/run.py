@@ -28,7 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # problems.py
 from catalogue import catalogue, plan_cost
 from problems import reference
 from registry import PEERS
-from report import KEY, read, write_plot, write_table
+from report import KEY, write_plot, write_table
+from results import read
 
 HERE = Path(__file__).resolve().parent
 THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
@@ -114,7 +115,9 @@ def result(task):
 
 def run(options, path):
     """All that is asked for and not yet there."""
-    there = {tuple(row[k] for k in KEY) for row in read(path) if _counts(row, options)}
+    there = {
+        tuple(row[k] for k in KEY) for row in read(path, KEY) if _counts(row, options)
+    }
     for problem in catalogue(options.data, options.n, options.d):
         if not _named(problem.name, options.problems):
             continue
@@ -173,7 +176,7 @@ def main(argv=None):
             print(f"{name}: skipped, not installed: {', '.join(entry.missing())}")
     if not options.report:
         run(options, path)
-    rows = [row for row in read(path) if _named(row["problem"], options.problems)]
+    rows = [row for row in read(path, KEY) if _named(row["problem"], options.problems)]
     write_table(rows, options.out / "peers.md")
     write_plot(rows, options.out / "peers.png")
 
