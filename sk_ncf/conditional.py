@@ -6,6 +6,7 @@ import numpy as np
 
 from sk_ncf.labels import common_classes, encoded, fitted_classifier, known_labels
 from sk_ncf.naming import named_rows
+from sk_ncf.pooling import pooled_moments
 
 __all__ = ["ClassLabels", "pairs_of_classes"]
 
@@ -74,6 +75,8 @@ def pairs_of_classes(estimator, source, target, rng, known=None):
     pairs : list of pairs of Rows
         None for a distribution.
     labels : ClassLabels
+    pooled : dict
+        Moments of classes of few rows (:func:`~sk_ncf.pooling.pooled_moments`).
     """
     sides = [_of_weight(rows) for rows in (source, target)]
     given = [None if rows is None else rows.label for rows in sides]
@@ -82,10 +85,13 @@ def pairs_of_classes(estimator, source, target, rng, known=None):
         None if label is None else encoded(name, label, labels.classes)
         for name, label in zip(("y", "y_target"), given, strict=True)
     ]
-    shared = estimator.class_conditional == "shared"
+    shared, pooled = estimator.class_conditional == "shared", {}
     if source is not None and target is not None:
         earlier = None if known is None or shared else known.target_classifier
+        given_codes = codes[1] != -1
         codes[1] = _named(labels, estimator.classifier, sides, codes, earlier)
+        if known is None and not shared:
+            pooled = _pooled(sides, codes, given_codes, len(labels.classes))
     if not shared:
         old = (None, None) if known is None else known.seen
         seen = [_joined(*of_side) for of_side in zip(old, sides, codes, strict=True)]
@@ -93,7 +99,7 @@ def pairs_of_classes(estimator, source, target, rng, known=None):
         labels.classifier, labels.target_classifier = fitted
         labels.seen = tuple(_some(rows, rng) for rows in seen)
     parts = [_by_class(*of_side, labels) for of_side in zip(sides, codes, strict=True)]
-    return list(zip(*parts, strict=True)), labels
+    return list(zip(*parts, strict=True)), labels, pooled
 
 
 def _of_weight(rows):
@@ -120,6 +126,12 @@ def _named(labels, classifier, sides, codes, earlier):
     named = named_rows(classifier, source.X, source_codes, target.X, target_codes)
     labels.named_share, labels.named_accuracy = named.share, named.accuracy
     return named.codes
+
+
+def _pooled(sides, codes, known, n_classes):
+    (x, y), (codes_x, codes_y) = sides, codes
+    sides = (x.X, x.weight, codes_x), (y.X, y.weight, codes_y, known)
+    return pooled_moments(*sides, n_classes)
 
 
 def _joined(old, rows, codes):

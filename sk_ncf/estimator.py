@@ -405,8 +405,8 @@ class NCFTransport(
         )
         previous = self.flow_ if self.warm_start and hasattr(self, "flow_") else None
         self.cost_ = make_cost(clone(self.cost, safe=False), self.cost_params)
-        pairs, labels = self._pairs(source, target)
-        session = FitSession(self, pairs)
+        pairs, labels, pooled = self._pairs(source, target)
+        session = FitSession(self, pairs, pooled)
         return self._keep(session, session.run(previous), labels)
 
     @_all_or_nothing
@@ -466,9 +466,10 @@ class NCFTransport(
             self.cost_ = make_cost(clone(self.cost, safe=False), self.cost_params)
         else:
             self._check_goes_on()
-        pairs, labels = self._pairs(source, target, None if first else self._labels)
+        known = None if first else self._labels
+        pairs, labels, pooled = self._pairs(source, target, known)
         if first:
-            session = FitSession(self, pairs, stream=True)
+            session = FitSession(self, pairs, pooled, stream=True)
         else:
             session = self._session.resumed()
             session.feed(self, pairs)
@@ -501,9 +502,9 @@ class NCFTransport(
             )
 
     def _pairs(self, source, target, known=None):
-        """Rows of every class, and what is known of the classes."""
+        """Rows of every class, what is known of the classes, moments of small ones."""
         if not self.class_conditional:
-            return [(source, target)], None
+            return [(source, target)], None, {}
         rng = check_random_state(self.random_state if known is None else 0)
         return pairs_of_classes(self, source, target, rng, known)
 

@@ -10,6 +10,7 @@ from sklearn.semi_supervised import SelfTrainingClassifier
 
 from sk_ncf.costs import SquaredEuclidean
 from sk_ncf.labels import fitted_classifier, new_classifier
+from sk_ncf.pooling import pooled_moments
 from sk_ncf.preconditioner import Preconditioner
 from sk_ncf.sampling import random_rows
 
@@ -60,9 +61,7 @@ def named_rows(classifier, source, source_codes, target, codes):
     doubt = np.sqrt(alone * (1 - alone) / (~unknown).sum())
     use_source = bool(alone - pooled <= doubt)
     if np.isnan(alone):
-        use_source = _source_knows_better(
-            classifier, source, source_codes, target, codes
-        )
+        use_source = _source_knows(classifier, source, source_codes, target, codes)
     side = sides[use_source]
     out = _codes(classifier, *side, target, codes)
     accuracy = _accuracy(classifier, *side, target, codes, ROUNDS)
@@ -73,27 +72,37 @@ def _codes(classifier, source, source_codes, target, codes):
     """Classes of all target rows, as the classifier names them in the end.
 
     Where it learns from the source, the source rows are moved to the rows that were
-    named, by the Gaussian map of every class, to learn and to name again.
+    named, class by class, to learn and to name again.
     """
     out, unknown = codes.copy(), codes == -1
     model = _trained(classifier, source, source_codes, target, codes, ROUNDS)
     out[unknown] = model.predict(target[unknown])
     for _ in range(0 if source is None else ROUNDS):
-        moved = _moved(source, source_codes, target, out)
+        moved = _moved(source, source_codes, target, out, ~unknown)
         model = _trained(classifier, moved, source_codes, target, codes, 0)
         out[unknown] = model.predict(target[unknown])
     return out
 
 
-def _moved(source, source_codes, target, codes):
+def _moved(source, source_codes, target, codes, known):
     """Source rows, each moved by the Gaussian map of its class."""
-    moved = np.empty(source.shape)
+    moved, weights = (
+        np.empty(source.shape),
+        (np.ones(len(source)), np.ones(len(target))),
+    )
+    sides = (source, weights[0], source_codes), (target, weights[1], codes, known)
+    pooled = pooled_moments(*sides, source_codes.max() + 1)
     for k in np.unique(codes):
-        x, y = source[source_codes == k], target[codes == k]
-        frame = Preconditioner.fit(
-            x, y, SquaredEuclidean(), np.ones(len(x)), np.ones(len(y))
-        )
-        moved[source_codes == k] = frame.target.inverse(frame.source.forward(x))
+        mine, theirs = source_codes == k, codes == k
+        if k in pooled:
+            frame = Preconditioner.of_moments(SquaredEuclidean(), pooled[k])
+        else:
+            rows, weight = (
+                (source[mine], target[theirs]),
+                (weights[0][mine], weights[1][theirs]),
+            )
+            frame = Preconditioner.fit(*rows, SquaredEuclidean(), *weight)
+        moved[mine] = frame.target.inverse(frame.source.forward(source[mine]))
     return moved
 
 
@@ -122,14 +131,12 @@ def _accuracy(classifier, source, source_codes, target, codes, rounds):
     return np.concatenate(right).mean()
 
 
-def _source_knows_better(classifier, source, source_codes, target, codes):
-    """Whether a classifier of the source is right about the labels beyond chance."""
-    known, n_classes = codes != -1, len(np.unique(source_codes))
+def _source_knows(classifier, source, source_codes, target, codes):
+    """Whether a classifier of the source is right about the labels as often as chance."""
+    known = codes != -1
     model = fitted_classifier(classifier, source, source_codes)
-    chance, n = 1 / n_classes, known.sum()
     right = (model.predict(target[known]) == codes[known]).mean()
-    limit = chance + 1.5 * np.sqrt(chance * (1 - chance) / n)
-    return bool(right >= min(1.0, limit))
+    return bool(right >= 1 / len(np.unique(source_codes)))
 
 
 def _trained(classifier, source, source_codes, target, codes, rounds):

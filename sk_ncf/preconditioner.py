@@ -18,8 +18,10 @@ from sk_ncf.costs import AffineCost, Cost, QuadraticForm, SquaredEuclidean
 __all__ = [
     "Preconditioner",
     "common_cost",
+    "effective_size",
     "gaussian_map",
     "geometric_mean",
+    "oracle_shrinkage",
     "weighted_moments",
 ]
 
@@ -71,14 +73,20 @@ class Preconditioner:
     original_cost: Cost
 
     @classmethod
-    def fit_classes(cls, samples, cost):
-        """One of every class, from pairs of samples; their costs can be stacked."""
+    def fit_classes(cls, samples, cost, pooled):
+        """One of every class, from pairs of samples; their costs can be stacked.
+
+        `pooled` has the moments of some classes, in the place of those of their samples.
+        """
         cost = _within(cost, [(source.X, target.X) for source, target in samples])
         careful, fitted = len(samples) > 1, []
-        for sides in samples:
+        for k, sides in enumerate(samples):
+            if k in pooled:
+                fitted.append(cls.of_moments(cost, pooled[k]))
+                continue
             moments = [side.moments for side in sides]
             sizes = [effective_size(side.weight) for side in sides]
-            fitted.append(cls._of_moments(cost, moments, sizes, careful))
+            fitted.append(cls.of_moments(cost, moments, sizes, careful))
         return fitted
 
     @classmethod
@@ -88,13 +96,13 @@ class Preconditioner:
         sides = (X, sample_weight), (X_target, target_weight)
         moments = [weighted_moments(*side) for side in sides]
         sizes = [effective_size(weight) for _, weight in sides]
-        return cls._of_moments(cost, moments, sizes)
+        return cls.of_moments(cost, moments, sizes)
 
     @classmethod
-    def _of_moments(cls, cost, moments, sizes, careful=False):
+    def of_moments(cls, cost, moments, sizes=(1e12, 1e12), careful=False):
         """From (mean, covariance) and effective number of rows of either side.
 
-        `careful` is for classes: see :func:`shrink_covariances`.
+        Numbers and `careful`: see :func:`shrink_covariances`.
         """
         (mean_x, cov_x), (mean_y, cov_y) = moments
         if isinstance(cost, QUADRATIC):
@@ -265,8 +273,7 @@ def shrink_covariances(cov_x, cov_y, n_x, n_y, careful=False):
     r"""Both covariances, made invertible in a common way.
 
     In units of the pooled standard deviations (so that no feature's unit counts) each
-    is shrunk towards its mean variance by the oracle approximating shrinkage of Chen,
-    Wiesel, Eldar and Hero (2010): negligible for n >> d, decisive for n < d. Features
+    is shrunk (:func:`oracle_shrinkage`): negligible for n >> d, decisive for n < d. Features
     constant on both sides, and all features where one side is a single point, get equal
     variances (for the former far below the others, so that no other cost than their
     own is met): the identity.
@@ -287,12 +294,16 @@ def shrink_covariances(cov_x, cov_y, n_x, n_y, careful=False):
     shrunk = []
     for cov, n in ((cov_x, n_x), (cov_y, n_y)):
         full = 1e-8 * np.eye(d)
-        full[block] = _oas((cov / outer)[block], n, least)
+        full[block] = oracle_shrinkage((cov / outer)[block], n, least)
         shrunk.append(full * outer)
     return shrunk
 
 
-def _oas(cov, n, least):
+def oracle_shrinkage(cov, n, least=0.0):
+    """Covariance (d, d) of n rows, shrunk towards its mean variance, by `least` at least.
+
+    The oracle approximating shrinkage of Chen, Wiesel, Eldar and Hero (2010).
+    """
     intensity, mean = max(least, _oas_intensity(cov, n)), np.trace(cov) / len(cov)
     return (1 - intensity) * cov + intensity * mean * np.eye(len(cov))
 

@@ -68,11 +68,13 @@ class FitSession:
     pairs : list of pairs of Rows or None
         Source and target rows of every class, a single pair without classes. A target
         of None is drawn from the estimator's `output_distribution`.
+    pooled : dict
+        Moments of classes that start from others than those of their rows.
     stream : bool, default=False
         Whether more rows will follow (:meth:`feed`).
     """
 
-    def __init__(self, estimator, pairs, stream=False):
+    def __init__(self, estimator, pairs, pooled, stream=False):
         self.rng = check_random_state(estimator.random_state)
         self.estimator, self.stream = estimator, stream
         self.n_features, self.n_classes = estimator.n_features_in_, len(pairs)
@@ -81,7 +83,7 @@ class FitSession:
         self.score_rows, self.net = None, None
         self.held_out, self.risk, self.schedule = None, None, None
         samples = self._samples(pairs)
-        self.preconditioners = self._preconditioners(samples)
+        self.preconditioners = self._preconditioners(samples, pooled)
         self.n_samples = max(sum(map(len, side)) for side in zip(*samples, strict=True))
         self.n_members = self._members(self.n_samples)
         self._split(samples)
@@ -122,7 +124,7 @@ class FitSession:
             samples.append(tuple(sides))
         return samples
 
-    def _preconditioners(self, samples):
+    def _preconditioners(self, samples, pooled):
         """One of every class; the same one, where the classes share the map."""
         if self.shared:
             whole = [
@@ -133,7 +135,7 @@ class FitSession:
         moments = [(source.moments, target.moments) for source, target in samples]
         cost = self.estimator.cost_
         check_cost(cost, self.n_features, max(map(_scale, moments)) or 1.0)
-        fitted = Preconditioner.fit_classes(samples, cost)
+        fitted = Preconditioner.fit_classes(samples, cost, pooled)
         return fitted * self.n_classes if self.shared else fitted
 
     def _members(self, n_samples):

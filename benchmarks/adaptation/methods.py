@@ -203,7 +203,10 @@ def ncf(split, classifier, **options):
 
 
 def ncf_per_class(split, classifier, **options):
-    """The same class by class; the classifier names the target rows without class."""
+    """The same class by class; the classifier names the target rows without class.
+
+    Source rows may be learnt from twice, where they are and where they are moved.
+    """
     transport = NCFTransport(
         classifier=clone(classifier), random_state=split.seed, **options
     )
@@ -211,8 +214,10 @@ def ncf_per_class(split, classifier, **options):
         split.Xs, split.ys, X_target=split.Xt, y_target=split.yt
     )
     rows = with_labels(split, moved, split.ys)
+    both = np.concatenate([split.Xs, moved]), np.concatenate([split.ys, split.ys])
     return (
         rows,
+        with_labels(split, *both),
         self_trained(split, rows),
         Adapted(split.Xs, split.ys, transport.inverse_transform, comparable=False),
     )
@@ -236,6 +241,7 @@ def methods(**options):
         labelled(
             (
                 "sk_ncf per class",
+                "sk_ncf per class, and source",
                 "sk_ncf per class, self-training",
                 "sk_ncf per class, frozen model",
             ),

@@ -1,0 +1,141 @@
+"""Moments of small classes: they stay, move together or move apart, as rows call for."""
+
+import numpy as np
+import pytest
+
+from sk_ncf.costs import SquaredEuclidean
+from sk_ncf.pooling import pooled_moments
+from sk_ncf.preconditioner import Preconditioner
+
+D, N_CLASSES = 3, 4
+CENTRES = 6 * np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+
+
+def sample(seed, shifts=0.0, n=12, matrix=None):
+    """Rows of four classes, twelve of each, moved by the shifts, with their classes."""
+    rng = np.random.RandomState(seed)
+    codes = np.repeat(np.arange(N_CLASSES), n)
+    noise = rng.standard_normal((len(codes), D))
+    noise = noise if matrix is None else noise @ matrix
+    X = CENTRES[codes] + np.broadcast_to(shifts, (N_CLASSES, D))[codes] + noise
+    return X, np.ones(len(X)), codes
+
+
+def pooled(source, target, known=True):
+    known = np.broadcast_to(known, target[2].shape)
+    return pooled_moments(source, (*target, known), N_CLASSES)
+
+
+def moved(moments, k, X):
+    """Rows of a class as the map between its moments carries them."""
+    frame = Preconditioner.of_moments(SquaredEuclidean(), moments[k])
+    return frame.target.inverse(frame.source.forward(X))
+
+
+def shifts(moments):
+    return np.array([y[0] - x[0] for x, y in moments.values()])
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["given", "named"])
+def test_classes_of_one_law_stay_where_they_are(known):
+    """But for a draw in ten, since doubt is two standard errors."""
+    stayed = 0
+    for seed in range(20):
+        source = sample(seed)
+        moments = pooled(source, sample(seed + 100), known)
+        images = [
+            moved(moments, k, source[0][source[2] == k]) for k in range(N_CLASSES)
+        ]
+        stayed += np.allclose(np.concatenate(images), source[0], atol=1e-8)
+    assert stayed >= 18
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_shift_of_all_is_found_from_all(seed):
+    shift = np.array([2.0, -1.0, 0.0])
+    moments = pooled(sample(seed), sample(seed + 100, shift))
+    found = shifts(moments)
+    assert np.abs(found - shift).max() < 1.0
+    # Nearer to the truth than the classes' own means, which have four times the noise.
+    own = [
+        sample(seed + 100, shift)[0][s].mean(0) - sample(seed)[0][s].mean(0)
+        for s in np.split(np.arange(N_CLASSES * 12), N_CLASSES)
+    ]
+    assert np.square(found - shift).sum() < np.square(own - shift).sum()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_classes_that_change_places_are_moved_apart(seed):
+    places = np.roll(CENTRES, 1, axis=0) - CENTRES
+    moments = pooled(sample(seed), sample(seed + 100, places))
+    assert np.abs(shifts(moments) - places).max() < 2.0
+
+
+def test_named_rows_that_could_be_of_any_class_move_nothing_apart():
+    """A row under a wrong name supports the move that the name calls for; not here."""
+    source, target = sample(0), sample(100)
+    rng = np.random.RandomState(0)
+    wrong = target[2].copy()
+    some = rng.permutation(len(wrong))[: len(wrong) // 4]
+    wrong[some] = rng.randint(N_CLASSES, size=len(some))
+    moments = pooled(source, (target[0], target[1], wrong), known=False)
+    found = shifts(moments)
+    assert np.ptp(found, axis=0).max() < 1e-8
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_common_matrix_is_found(seed):
+    matrix = np.diag([8.0, 1.0, 1.0])
+    source, target = sample(seed, n=25), sample(seed + 100, n=25, matrix=matrix)
+    moments = pooled(source, target)
+    for k in range(N_CLASSES):
+        step = moved(moments, k, np.eye(D)) - moved(moments, k, np.zeros((1, D)))
+        assert 4 < step[0, 0] < 14
+        assert abs(step[1, 1] - 1) < 0.6
+
+
+def test_large_classes_are_left_out():
+    source, target = sample(0, n=10 * D), sample(1, n=10 * D)
+    assert pooled(source, target) == {}
+    few = np.flatnonzero((target[2] > 1) | (np.arange(len(target[2])) % 30 < 12))
+    assert set(pooled(source, tuple(part[few] for part in target))) == {0, 1}
+
+
+@pytest.mark.parametrize("plan", ["stay", "apart"])
+def test_a_weight_of_two_is_the_same_row_twice_in_any_order(plan):
+    places = 0.0 if plan == "stay" else np.roll(CENTRES, 1, axis=0) - CENTRES
+    sides, twice = (sample(0), sample(1, places)), []
+    rng = np.random.RandomState(0)
+    weights = [rng.randint(1, 3, len(side[0])) for side in sides]
+    for (X, _, codes), weight in zip(sides, weights, strict=True):
+        rows = rng.permutation(np.repeat(np.arange(len(X)), weight))
+        twice.append((X[rows], np.ones(len(rows)), codes[rows]))
+    weighted = [
+        (s[0], w.astype(float), s[2]) for s, w in zip(sides, weights, strict=True)
+    ]
+    one, two = pooled(*weighted), pooled(*twice)
+    assert one.keys() == two.keys() == set(range(N_CLASSES))
+    for k in one:
+        for a, b in zip(one[k], two[k], strict=True):
+            np.testing.assert_allclose(a[0], b[0], atol=1e-12)
+            np.testing.assert_allclose(a[1], b[1], atol=1e-12)
+
+
+def test_units_of_features_do_not_count():
+    unit = np.array([1e-6, 1.0, 1e6])
+    places = np.roll(CENTRES, 1, axis=0) - CENTRES
+    sides = sample(0), sample(1, places)
+    scaled = [(X * unit, weight, codes) for X, weight, codes in sides]
+    one, two = pooled(*sides), pooled(*scaled)
+    for k in one:
+        for a, b in zip(one[k], two[k], strict=True):
+            np.testing.assert_allclose(a[0], b[0] / unit, atol=1e-6)
+            np.testing.assert_allclose(a[1], b[1] / np.outer(unit, unit), atol=1e-6)
+
+
+def test_a_constant_feature_stays_constant():
+    sides = [(np.c_[X, np.ones(len(X))], w, c) for X, w, c in (sample(0), sample(1))]
+    moments = pooled(*sides)
+    for k in range(N_CLASSES):
+        X = sides[0][0][sides[0][2] == k]
+        np.testing.assert_allclose(moved(moments, k, X)[:, -1], 1, atol=1e-9)
