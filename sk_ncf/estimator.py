@@ -124,7 +124,7 @@ class NCFTransport(
     learning_rate_init : float, default="auto"
         Learning rate of the plateau; "auto": 0.005.
     max_iter : int, default="auto"
-        Most gradient steps of a fit; "auto": 1,000 to 3,600, more for larger samples.
+        Most gradient steps of a fit; "auto": 1,000 to 5,000, more for larger samples.
     early_stopping : bool, default=True
         Hold rows out to choose the weights, and end early when their risk has settled.
         If False, the whole budget is spent and the training rows choose.

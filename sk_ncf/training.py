@@ -237,5 +237,5 @@ def auto_settings(n_samples, n_features, n_members, n_classes, shared):
         "hidden_layer_sizes": (width,) * depth,
         "learning_rate_init": 5e-3,
         "batch_size": batch_size,
-        "max_iter": int(min(3_600, max(1_000, 2_500 * (n_samples / 4096) ** 0.25))),
+        "max_iter": int(min(5_000, max(1_000, 2_500 * (n_samples / 4096) ** 0.25))),
     }

@@ -114,9 +114,44 @@ def summary(rows):
     return markdown(table)
 
 
+def time_to_match(rows):
+    """A line a problem: seconds of sk_ncf until it is at the best error of any peer.
+
+    Of any setting and budget on either side; run several budgets to see something.
+    """
+    table = [
+        ["problem", *["best peer", "its seconds", f"{OURS}, seconds"] * 2],
+        ["---"] * 7,
+    ]
+    for (name,), of_problem in grouped(rows, "problem").items():
+        runs = grouped(of_problem, "peer", "setting", "budget")
+        ours = [seeds for key, seeds in runs.items() if key[0] == OURS]
+        peers = [seeds for key, seeds in runs.items() if key[0] != OURS]
+        if not ours or not peers:
+            continue
+        line = [name]
+        for side in ("forward", "inverse"):
+            best = min(peers, key=lambda seeds, side=side: worst(seeds, side))
+            goal = worst(best, side)
+            line += [f"{number(goal)} ({best[0]['peer']})", _seconds(best)]
+            there = [seeds for seeds in ours if worst(seeds, side) <= goal]
+            line.append(_seconds(min(there, key=_mean_seconds)) if there else "-")
+        table.append(line)
+    return markdown(table)
+
+
+def _mean_seconds(rows):
+    return average(rows, "seconds") or math.inf
+
+
+def _seconds(rows):
+    return number(average(rows, "seconds"), 2)
+
+
 def write_table(rows, path):
     """A summary, then a table for each problem, the best forward error first."""
     parts = ["# sk_ncf and its peers", NOTES, summary(rows)]
+    parts += ["## Time to the error of the best peer", time_to_match(rows)]
     for (name,), of_problem in grouped(rows, "problem").items():
         toy = of_problem[0]["measure"] == "energy"
         lines = sorted(chosen(of_problem), key=lambda seeds: worst(seeds, "forward"))
