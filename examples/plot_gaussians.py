@@ -31,7 +31,7 @@ options = parser.parse_args()
 quick = os.environ.get("SK_NCF_QUICK") == "1"
 
 dimensions = [2, 4] if quick else [2, 4, 8, 16, 32, 64]
-seeds = range(1) if quick else range(2)
+seeds = range(1) if quick else range(3)
 n, m = (300, 500) if quick else (4096, 4096)
 
 
