@@ -44,7 +44,7 @@ if importlib.util.find_spec("ot"):
 # A problem in eight dimensions with a known map. Seconds to fit and milliseconds to map
 # 1,000 new rows both ways, of the processor, so that what else it does counts little;
 # peak memory of the fit above that of the rows and of the libraries; what has to be
-# stored to map rows both ways; L2-UVP of new rows forward and inverse.
+# kept to map rows both ways; L2-UVP of new rows forward and inverse.
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -62,15 +62,15 @@ def measured(name, n):
 
 
 results = {}
-heads = ("fit, s", "fit, MB", "map, ms", "stored, kB", "forward %", "inverse %")
-print(f"{'':<14}{'rows':>7}" + "".join(f"{head:>12}" for head in heads))
+heads = ("fit, s", "fit, MB", "map, ms", "kept, kB", "forward %", "inverse %")
+print(f"{'':<13}{'rows':>6}" + "".join(f"{head:>10}" for head in heads))
 for name in methods:
     results[name] = np.array([measured(name, n) for n in sizes])
     for n, row in zip(sizes, results[name], strict=True):
         cells = "".join(
-            f"{v:>12.{p}f}" for v, p in zip(row, (2, 1, 1, 0, 2, 2), strict=True)
+            f"{v:>10.{p}f}" for v, p in zip(row, (2, 1, 1, 0, 2, 2), strict=True)
         )
-        print(f"{name:<14}{n:>7}{cells}")
+        print(f"{name:<13}{n:>6}{cells}")
 
 # %%
 # The picture
@@ -78,7 +78,7 @@ for name in methods:
 
 COLOURS, MARKERS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7"), ("o", "s", "^", "D")
 figure, axes = plt.subplots(1, 5, figsize=(9.6, 3.2), layout="constrained")
-titles = ("fit (s)", "fit, peak (MB)", "map 1,000 rows (ms)", "stored (kB)", "UVP (%)")
+titles = ("fit (s)", "fit, peak (MB)", "map 1,000 rows (ms)", "kept (kB)", "UVP (%)")
 for k, (ax, title) in enumerate(zip(axes, titles, strict=True)):
     styles = zip(results.items(), COLOURS, MARKERS, strict=False)  # POT may be missing
     for (name, values), colour, marker in styles:
