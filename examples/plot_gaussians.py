@@ -20,6 +20,7 @@ import os
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import LogLocator
 
 from sk_ncf import NCFTransport
 from sk_ncf.datasets import l2_uvp, make_gaussians
@@ -98,10 +99,12 @@ titles = ("L2-UVP, forward (%)", "L2-UVP, inverse (%)", "1 - cosine similarity")
 for k, (ax, title) in enumerate(zip(axes, titles, strict=True)):
     for j, name in enumerate(names):
         style = {"color": COLOURS[j], "marker": MARKERS[j], "label": name}
-        ax.plot(dimensions, worst[:, j, k], linestyle="-" if j else "--", **style)
+        ax.plot(dimensions, worst[:, j, k], linestyle="--" if j else "-", **style)
     ax.set(title=title, xlabel="features", xscale="log", yscale="log")
-    ax.set_xticks(dimensions, [str(d) for d in dimensions])
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
     ax.minorticks_off()
+    ax.set_xticks(dimensions, [str(d) for d in dimensions])
 axes[0].legend(frameon=False)
 if options.save:
     figure.savefig(options.save, dpi=120, pil_kwargs={"optimize": True})

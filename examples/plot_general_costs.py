@@ -15,6 +15,7 @@ optimal map is known shows that the cost matters for being right, too.
 
 import argparse
 import os
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -111,9 +112,10 @@ table = np.array(
         for end in ends.values()
     ]
 )
-print(f"\n{'map of / cost':<27}" + "".join(f"{name.split()[0]:>14}" for name in costs))
-for name, row in zip(costs, table / table.min(axis=0), strict=True):
-    print(f"{name:<27}" + "".join(f"{value:>14.3f}" for value in row))
+short = [re.split("[ ,-]", name)[0] for name in costs]
+print(f"\n{'map of / cost':<15}" + "".join(f"{name:>10}" for name in short))
+for name, row in zip(short, table / table.min(axis=0), strict=True):
+    print(f"{name:<15}" + "".join(f"{value:>10.3f}" for value in row))
 
 # %%
 # A known map
