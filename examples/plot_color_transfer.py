@@ -174,6 +174,6 @@ for ax, (title, image) in zip(axes.flat, panels.items(), strict=True):
     ax.set_title(title, fontsize=10)
     ax.axis("off")
 if options.save:
-    figure.savefig(options.save, dpi=120)
+    figure.savefig(options.save, dpi=120, pil_kwargs={"optimize": True, "quality": 90})
 else:
     plt.show()

@@ -15,6 +15,7 @@ optimal map is known shows that the cost matters for being right, too.
 
 import argparse
 import os
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -62,9 +63,9 @@ costs = {
 max_iter = 5 if quick else "auto"
 
 
-def fitted(cost, X, Y):
+def fitted(cost, X, Y, seed=0):
     """The map of a cost."""
-    transport = NCFTransport(cost=cost, max_iter=max_iter, random_state=0)
+    transport = NCFTransport(cost=cost, max_iter=max_iter, random_state=seed)
     return transport.fit(X, X_target=Y)
 
 
@@ -111,24 +112,35 @@ table = np.array(
         for end in ends.values()
     ]
 )
-print(f"\n{'map of / cost':<27}" + "".join(f"{name.split()[0]:>14}" for name in costs))
-for name, row in zip(costs, table / table.min(axis=0), strict=True):
-    print(f"{name:<27}" + "".join(f"{value:>14.3f}" for value in row))
+short = [re.split("[ ,-]", name)[0] for name in costs]
+print(f"\n{'map of / cost':<15}" + "".join(f"{name:>10}" for name in short))
+for name, row in zip(short, table / table.min(axis=0), strict=True):
+    print(f"{name:<15}" + "".join(f"{value:>10.3f}" for value in row))
 
 # %%
 # A known map
 # -----------
 # :math:`T(x) = x + \nabla H(\nabla \phi(x))` with a convex phi is exactly optimal for
 # the l_p cost with p = 1.2. The map of the squared Euclidean cost carries the rows to
-# the same place, but not the same rows.
+# the same place, but not the same rows. L2-UVP of fresh rows, in percent.
 
-problem = make_convex_map(Lp(p=1.2), n, 4, random_state=0)
-x, tx = problem.fresh_pairs(m, random_state=1)
-print(f"\n{'l_p problem, L2-UVP':<27}{'forward %':>10}{'inverse %':>10}")
-for cost in (Lp(p=1.2), SquaredEuclidean()):
-    transport = fitted(cost, problem.X, problem.X_target)
+seeds = range(1) if quick else range(3)
+
+
+def known_errors(cost, seed):
+    """L2-UVP forward and inverse, on fresh rows."""
+    problem = make_convex_map(Lp(p=1.2), n, 4, random_state=seed)
+    x, tx = problem.fresh_pairs(m, random_state=1000 + seed)
+    transport = fitted(cost, problem.X, problem.X_target, seed)
     there, back = transport.transform(x), transport.inverse_transform(tx)
-    print(f"{cost!r:<27}{l2_uvp(there, tx):>10.2f}{l2_uvp(back, x):>10.2f}")
+    return l2_uvp(there, tx), l2_uvp(back, x)
+
+
+title = f"l_p problem, worst of {len(seeds)}"
+print(f"\n{title:<27}{'forward %':>10}{'inverse %':>10}")
+for cost in (Lp(p=1.2), SquaredEuclidean()):
+    there, back = np.max([known_errors(cost, seed) for seed in seeds], axis=0)
+    print(f"{cost!r:<27}{there:>10.2f}{back:>10.2f}")
 
 # %%
 # The picture

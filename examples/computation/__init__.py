@@ -1,0 +1,1 @@
+"""What a fit costs, measured in a process of its own."""
