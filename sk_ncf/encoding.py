@@ -164,7 +164,8 @@ class Decoder:
 
     def _scalar(self, content):
         name, value = content
-        return NUMBERS[name].type(self(value))
+        with np.errstate(all="raise"):
+            return NUMBERS[name].type(self(value))
 
     def _cost(self, content):
         name, params = content

@@ -87,7 +87,7 @@ def _of_potential(estimator):
     weights = {name: getattr(potential, name).detach().numpy() for name in WEIGHTS}
     return {
         "n_members": int(n_members),
-        "sharpness": float(potential.sharpness),
+        "sharpness": potential.sharpness,
         **weights,
     }
 
@@ -102,7 +102,7 @@ def _of_preconditioners(estimator):
 def _of_frame(frame):
     sides = {side: dict(vars(getattr(frame, side))) for side in SIDES}
     extent = getattr(frame.original_cost, "_extent", None)
-    return {**sides, "unit": float(frame.unit), "extent": extent}
+    return {**sides, "unit": frame.unit, "extent": extent}
 
 
 def _of_stream(estimator):

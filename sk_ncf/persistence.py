@@ -139,8 +139,11 @@ def load(path, *, classifiers=True):
             raise ModelFileError(f"nothing uses its arrays {sorted(decoder.arrays)}")
         return estimator_of(state, classifiers)
     except MISFITS as error:
+        reason = str(error)
+        if not isinstance(error, ModelFileError):
+            reason = f"it holds what no fit has ({type(error).__name__}: {error})"
         raise ModelFileError(
-            f"{os.fspath(path)!r} cannot be loaded: {error}"
+            f"{os.fspath(path)!r} cannot be loaded: {reason}"
         ) from error
 
 

@@ -69,6 +69,10 @@ def _set_fitted(estimator, values):
             raise ModelFileError(f"it has an attribute {name}, which no fit sets")
         setattr(estimator, name, value)
     _whole("n_iter_", values["n_iter_"], 0)
+    steps = np.asarray(values["best_iter_"])
+    known = isinstance(values["history_"], list), type(values["stop_reason_"]) is str
+    if not all(known) or steps.dtype.kind != "i":
+        raise ModelFileError("its best_iter_, stop_reason_ or history_ is none")
     names = values.get("feature_names_in_")
     if names is not None and np.shape(names) != (values["n_features_in_"],):
         raise ModelFileError("feature_names_in_ are not as many as n_features_in_")
