@@ -296,11 +296,29 @@ BY_CLASS = {
 }
 
 
+# What the message names, where that is not plain from the value itself.
+NAMED = {
+    "NaN weight": "input_weight must be finite",
+    "infinite weight": "output_weight must be finite",
+    "wrong width": r"output_weight must be numbers of shape \(4, 16, 1\)",
+    "wrong depth": r"hidden_weight must be numbers of shape \(4, 1, 16, 16\)",
+    "matrix of another shape": r"matrix .* shape \(2, 2\), got shape \(1, 2\)",
+    "more members": "4 potentials for 1 maps of 1000000000",
+    "more features": "1000000000",
+    "array left over": "nothing uses its arrays",
+    "parameter out of range": "max_iter.*-3",
+    "cost out of range": "p of Lp must be > 1, got 0.5",
+    "gigabytes of letters": "gigabytes",
+    "place in a generator": "random generator is out of range",
+}
+
+
 @pytest.mark.parametrize("forgery", FORGERIES)
 def test_a_file_with_a_digest_and_values_of_no_fit_is_refused(
     forgery, simple, tmp_path
 ):
-    refused(forged(tmp_path / "forged", simple, FORGERIES[forgery]), "cannot be loaded")
+    path = forged(tmp_path / "forged", simple, FORGERIES[forgery])
+    refused(path, NAMED.get(forgery, "cannot be loaded"))
 
 
 @pytest.mark.parametrize("forgery", BY_CLASS)
