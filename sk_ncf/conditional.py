@@ -27,6 +27,8 @@ class ClassLabels:
         Some of what they were fitted to, for the next call of a stream.
     named_share, named_accuracy : float
         Of the target rows without a label, and of the classifier that named them.
+    left_out : bool
+        Whether the classifiers were left out of the file that this comes from.
     """
 
     classes: np.ndarray
@@ -35,6 +37,7 @@ class ClassLabels:
     seen: tuple | None = None
     named_share: float = 0.0
     named_accuracy: float = 1.0
+    left_out: bool = False
 
     @property
     def by_class(self):
@@ -48,6 +51,12 @@ class ClassLabels:
         if not unknown.any():
             return codes
         classifier = self.classifier if source else self.target_classifier
+        if self.left_out:
+            raise ValueError(
+                "sample_label must be given for all rows to be mapped: the classifiers "
+                "that would name their classes were left out (classifiers=False) when "
+                "this estimator was saved or loaded."
+            )
         if classifier is None:
             raise ValueError(
                 f"sample_label must be given for all {'source' if source else 'target'} "

@@ -480,7 +480,7 @@ def check_cost(cost, n_features, scale=1.0):
     :math:`\nabla H` must undo :math:`\nabla L`. A homogeneous cost is checked at scale 1,
     and so is its degree: what holds there holds at every scale.
     """
-    _check_parameters(cost, n_features)
+    check_cost_parameters(cost, n_features)
     if cost.homogeneity is not None:
         scale = 1.0
     generator = torch.Generator().manual_seed(0)
@@ -522,8 +522,8 @@ def _check_degree(cost, v, value):
         )
 
 
-def _check_parameters(cost, n_features):
-    """The parameters of the built-in costs, by name, value and wanted range."""
+def check_cost_parameters(cost, n_features):
+    """Raise ValueError unless the parameters of a built-in cost are in their ranges."""
     name = type(cost).__name__
     if type(cost).__module__ != __name__:
         return

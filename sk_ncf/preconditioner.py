@@ -123,7 +123,7 @@ class Preconditioner:
         scale = np.sqrt(spread / (2 * d)) or 1.0
         source = AffineMap(mean_x, root @ p / scale, scale * inv_p @ inv_root)
         target = AffineMap(mean_y, root @ inv_p / scale, scale * p @ inv_root)
-        return cls(source, target, SquaredEuclidean(), scale**2, cost)
+        return cls.of_maps(source, target, scale**2, cost)
 
     @classmethod
     def _isotropic(cls, cost, mean_x, mean_y, cov_x, cov_y):
@@ -137,6 +137,15 @@ class Preconditioner:
         source, target = (
             AffineMap(mean, eye / scale, eye * scale) for mean in (mean_x, mean_y)
         )
+        return cls.of_maps(source, target, unit, cost)
+
+    @classmethod
+    def of_maps(cls, source, target, unit, cost):
+        """From the changes of variables of both sides: the cost moves along."""
+        if isinstance(cost, QUADRATIC):
+            return cls(source, target, SquaredEuclidean(), unit, cost)
+        shift = torch.from_numpy(target.mean - source.mean)
+        scale = float(source.inverse_matrix[0, 0])  # a multiple of the identity
         return cls(source, target, AffineCost(cost, shift, scale, unit), unit, cost)
 
     def source_potential(self, X, u):

@@ -111,6 +111,21 @@ class FitSession:
             rest.net = rest.held_out = rest.risk = rest.schedule = None
         return rest
 
+    @classmethod
+    def restored(cls, estimator, rng, n_samples, n_members, shared):
+        """What :meth:`suspended` leaves of a fit, for one that is read from a file."""
+        session = cls.__new__(cls)
+        session.rng, session.stream, session.shared = rng, False, shared
+        session.n_features = estimator.n_features_in_
+        session.preconditioners = estimator.preconditioners_
+        session.n_classes = len(session.preconditioners)
+        session.n_potentials = 1 if shared else session.n_classes
+        session.n_samples, session.n_members = n_samples, n_members
+        session.score_rows = estimator._score_rows
+        session.estimator = session.parts = session.net = None
+        session.held_out = session.risk = session.schedule = None
+        return session
+
     def _samples(self, pairs):
         """Distinct rows of both sides of every class; the missing side is drawn."""
         drawn, samples = None, []

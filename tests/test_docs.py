@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if "_build" not in page.parts]
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
-NEEDS = {"coming_from": "ot", "pipelines": "matplotlib"}
+NEEDS = {"coming_from": "ot", "pipelines": "matplotlib", "saving": "skops"}
 # So that a fit takes a fraction of a second; what a page says itself counts.
 SMALL = {"max_iter": 10, "hidden_layer_sizes": (8, 8), "batch_size": 32}
 
