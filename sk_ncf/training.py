@@ -161,7 +161,7 @@ def build_potential(template, n_features, hidden_layer_sizes, seed, n_members=1)
 def build_net(template, objective, callbacks, last, *, lr, device, seed, verbose):
     """An initialised skorch net like `template` that minimises `objective`.
 
-    Its callbacks are `callbacks`, those of the template, and `last`.
+    Its callbacks are `callbacks`, those of the template, and those of `last`.
     """
     template = NCFNet() if template is None else template
     arguments = template.get_params(deep=False)
@@ -177,7 +177,7 @@ def build_net(template, objective, callbacks, last, *, lr, device, seed, verbose
         "iterator_train__generator": torch.Generator().manual_seed(seed),
     }
     arguments.update(loader, module=objective, lr=lr, device=str(device))
-    arguments["callbacks"] = [*callbacks, *(template.callbacks or []), ("stop", last)]
+    arguments["callbacks"] = [*callbacks, *(template.callbacks or []), *last]
     arguments["verbose"] = max(verbose, template.verbose)
     return type(template)(**arguments).initialize()
 
