@@ -353,8 +353,13 @@ class ProgressBar(Callback):
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         """Open the bar; it shows itself after `delay` seconds."""
+        done = self.schedule.step if self.schedule.max_steps else 0  # of a checkpoint
         self.bar = tqdm(
-            total=self.schedule.max_steps, delay=self.delay, unit="step", desc="NCF"
+            total=self.schedule.max_steps,
+            initial=done,
+            delay=self.delay,
+            unit="step",
+            desc="NCF",
         )
 
     def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):

@@ -3,6 +3,7 @@
 import functools
 import warnings
 from numbers import Integral, Real
+from os import PathLike
 
 import numpy as np
 import torch
@@ -161,6 +162,12 @@ class NCFTransport(
     warm_start : bool, default=False
         Start from the weights of the last fit; its map is kept unless a better one is
         found.
+    checkpoint : str or path-like, default=None
+        Folder, made if need be, where :meth:`fit` (not :meth:`partial_fit`) writes what
+        it needs to go on, after the first epoch that ends ten seconds after the last
+        writing. The same fit, run again after a crash or an interruption, goes on from
+        there to the same result. Needs a `random_state`. A fit that ends by itself
+        removes its file.
     verbose : int, default=0
         1 shows a progress bar on fits of more than two seconds; 2 also prints a line
         per epoch.
@@ -268,6 +275,7 @@ class NCFTransport(
         "callbacks": [list, tuple, None],
         "device": [str, torch.device],
         "warm_start": ["boolean"],
+        "checkpoint": [str, PathLike, None],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
     }
@@ -315,6 +323,7 @@ class NCFTransport(
         callbacks=None,
         device="auto",
         warm_start=False,
+        checkpoint=None,
         verbose=0,
         random_state=None,
     ):
@@ -344,6 +353,7 @@ class NCFTransport(
         self.callbacks = callbacks
         self.device = device
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.verbose = verbose
         self.random_state = random_state
 

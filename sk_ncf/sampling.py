@@ -18,6 +18,7 @@ __all__ = [
     "Sample",
     "equal_weights",
     "held_out_folds",
+    "is_equal",
     "matched_to",
     "random_rows",
     "smoothing_scale",
@@ -260,11 +261,16 @@ class PairSampler(IterableDataset):
         self.present = torch.tensor(present, dtype=dtype, device=device)
         self.n_features = len(preconditioners[0].source.mean)
         self.batch_size, self.n_batches = batch_size, n_batches
-        self.n_epochs, self.n_left = math.ceil(n_steps / n_batches), n_steps
+        self.n_left = n_steps
         self.rng = np.random.RandomState(seed)
         self.dtype, self.device, self.smoothing = dtype, device, smoothing
         values = len(self.sources) * batch_size * self.n_features
         self.at_once = max(1, DRAWN // values)  # minibatches
+
+    @property
+    def n_epochs(self):
+        """Epochs to come."""
+        return math.ceil(self.n_left / self.n_batches)
 
     def __len__(self):
         return self.n_batches

@@ -19,6 +19,7 @@ from sk_ncf.callbacks import (
     TaskEvents,
     WeightAverage,
 )
+from sk_ncf.checkpoints import checkpoint_of
 from sk_ncf.costs import check_cost
 from sk_ncf.domains import output_rows
 from sk_ncf.flow import CharacteristicFlow
@@ -42,6 +43,7 @@ __all__ = ["FitResult", "FitSession", "resolve_device"]
 
 EPOCH = 100  # steps between two looks at the held-out risk
 TOO_FEW = 4  # training rows, below which a class keeps its start
+OF_ONE_FIT = ("sklearn", "checkpoint")  # callbacks
 TERMS = ("hj", "momentum", "dual", "hopf_lax", "mmd")
 
 
@@ -83,6 +85,7 @@ class FitSession:
         self.score_rows, self.net = None, None
         self.held_out, self.risk, self.schedule = None, None, None
         samples = self._samples(pairs)
+        self.checkpoint = None if stream else checkpoint_of(estimator, samples)
         self.preconditioners = self._preconditioners(samples, pooled)
         self.n_samples = max(sum(map(len, side)) for side in zip(*samples, strict=True))
         self.n_members = self._members(self.n_samples)
@@ -106,7 +109,7 @@ class FitSession:
     def suspended(self):
         """What the next call of a stream needs: no training rows, no estimator."""
         rest = copy.copy(self)
-        rest.estimator = rest.parts = None
+        rest.estimator = rest.parts = rest.checkpoint = None
         if not self.stream:
             rest.net = rest.held_out = rest.risk = rest.schedule = None
         return rest
@@ -214,14 +217,19 @@ class FitSession:
         device = resolve_device(self.estimator.device)
         flow = self.net.module_.flow
         # Rows have unit variance: u = 0 scores 0 and costs about n_features / 2.
-        resting = (self._n_training() == 0) & (not self.shared)
+        resting = False if self.shared else self._n_training() == 0
         measure = self._measure(flow, device)
         self.risk.judge_on(flow, measure, self.n_features, resting)
         if previous is not None and self.schedule.step == 0:
             self.risk.judge_initial()
-        before = self.schedule.step
-        train(self.net, self._sampler(device))
-        return self._result(flow, self.schedule.step - before)
+        before, sampler = self.schedule.step, self._sampler(device)
+        if self.checkpoint is not None:
+            self.checkpoint.begin(self.net, sampler, self.risk, self.rng)
+        train(self.net, sampler)
+        result = self._result(flow, self.schedule.step - before)
+        if self.checkpoint is not None:
+            self.checkpoint.end(result.stop_reason)
+        return result
 
     def _measure(self, flow, device):
         """The risk on the held-out rows, a function without arguments."""
@@ -297,7 +305,7 @@ class FitSession:
             estimator.net,
             objective,
             self._callbacks(),
-            Stop(self.risk),
+            self._last_callbacks(),
             lr=self._setting("learning_rate_init"),
             device=resolve_device(estimator.device),
             seed=self.rng.randint(2**31),
@@ -328,6 +336,13 @@ class FitSession:
         if estimator.verbose > 1:
             callbacks.append(("log", PrintLog()))
         return callbacks + self._own_and_sklearn_callbacks(budget)
+
+    def _last_callbacks(self):
+        """What comes when all others, the user's too, have seen an epoch."""
+        last = [("stop", Stop(self.risk))]
+        if self.checkpoint is not None:
+            last.insert(0, ("checkpoint", self.checkpoint))
+        return last
 
     def _n_rows(self):
         """Training rows of the smaller side, of the class that has most."""
@@ -391,7 +406,7 @@ class FitSession:
         for row in self.net.history:
             row["batches"] = []
         for callbacks in (self.net.callbacks, self.net.callbacks_):
-            callbacks[:] = [c for c in callbacks if not _named(c, "sklearn")]
+            callbacks[:] = [c for c in callbacks if not _named(c, OF_ONE_FIT)]
 
 
 _MESSAGES = {
@@ -420,8 +435,8 @@ def _checked_callbacks(callbacks):
     return callbacks
 
 
-def _named(callback, name):
-    return isinstance(callback, tuple) and callback[0] == name
+def _named(callback, names):
+    return isinstance(callback, tuple) and callback[0] in names
 
 
 def _distinct(rows):

@@ -1,10 +1,14 @@
 """Training, hosted by skorch: the objective as a module, the rules as callbacks."""
 
+import re
+from contextlib import contextmanager
+
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import EpochTimer, PassthroughScoring
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
+from torch.__config__ import parallel_info
 
 from sk_ncf import losses
 from sk_ncf.optimizer import SOAP
@@ -161,7 +165,7 @@ def build_potential(template, n_features, hidden_layer_sizes, seed, n_members=1)
 def build_net(template, objective, callbacks, last, *, lr, device, seed, verbose):
     """An initialised skorch net like `template` that minimises `objective`.
 
-    Its callbacks are `callbacks`, those of the template, and `last`.
+    Its callbacks are `callbacks`, those of the template, and those of `last`.
     """
     template = NCFNet() if template is None else template
     arguments = template.get_params(deep=False)
@@ -177,19 +181,36 @@ def build_net(template, objective, callbacks, last, *, lr, device, seed, verbose
         "iterator_train__generator": torch.Generator().manual_seed(seed),
     }
     arguments.update(loader, module=objective, lr=lr, device=str(device))
-    arguments["callbacks"] = [*callbacks, *(template.callbacks or []), ("stop", last)]
+    arguments["callbacks"] = [*callbacks, *(template.callbacks or []), *last]
     arguments["verbose"] = max(verbose, template.verbose)
     return type(template)(**arguments).initialize()
 
 
 def train(net, sampler):
-    """Run the skorch fit loop over the sampler's epochs.
+    """Run the skorch fit loop over the sampler's epochs."""
+    with _one_thread():
+        net.partial_fit(sampler, epochs=sampler.n_epochs)
 
-    One thread: the matrices are small, and threads that wait for each other on a busy
-    machine cost far more than they bring.
+
+@contextmanager
+def _one_thread():
+    """The matrices are small: threads that wait for each other cost more than they bring.
+
+    Nor may their number change a result: training makes much of a difference in
+    rounding.
     """
     with threadpool_limits(limits=1, user_api="openmp"):
-        net.partial_fit(sampler, epochs=sampler.n_epochs)
+        # Once torch.set_num_threads was called, torch's MKL goes by that alone.
+        found = re.search(r"mkl_get_max_threads\(\) : (\d+)", parallel_info())
+        n_threads = int(found[1]) if found else 1
+        if n_threads == 1:
+            yield
+            return
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(n_threads)
 
 
 def auto_members(n_samples, n_features):
