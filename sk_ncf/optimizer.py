@@ -5,6 +5,8 @@ from torch import Tensor
 
 __all__ = ["SOAP"]
 
+NO_FACTORISATIONS = {"mps"}  # devices for which torch has no eigh and no qr
+
 
 class SOAP(torch.optim.Optimizer):
     r"""Adam, run in the eigenbasis of each weight matrix's gradient covariances.
@@ -118,6 +120,9 @@ def _track(covariance: Tensor, gradient: Tensor, axis: int, share: float):
 
 def _refreshed(covariance: Tensor, basis: Tensor | None) -> Tensor:
     """Eigenvectors at first, then one step of orthogonal iteration."""
+    if covariance.device.type in NO_FACTORISATIONS:
+        device, basis = covariance.device, None if basis is None else basis.cpu()
+        return _refreshed(covariance.cpu(), basis).to(device)
     if basis is None:
         return torch.linalg.eigh(covariance).eigenvectors
     return torch.linalg.qr(covariance @ basis).Q
