@@ -126,6 +126,10 @@ class WeightAverage(Callback):
             parameter.copy_(average)
             average.copy_(kept)
 
+    def __getstate__(self):
+        # The parameters are the module's, of which a copy would be another.
+        return {k: v for k, v in vars(self).items() if k != "parameters"}
+
 
 class HeldOutRisk(Callback):
     """Judges the averaged weights after every epoch, keeps some, says when to stop.

@@ -4,6 +4,7 @@ import functools
 import warnings
 from numbers import Integral, Real
 
+import joblib
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
@@ -854,6 +855,10 @@ class NCFTransport(
         f, _ = self.dual_potentials(X, X_target)
         source, target = checked_rows(self, X), checked_target(self, X_target)
         return discrete_dual_value(self.cost_, source, target, f)
+
+    def __dask_tokenize__(self):
+        # Dask names its tasks by what their functions hold.
+        return type(self).__name__, joblib.hash(self)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
