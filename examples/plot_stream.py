@@ -45,8 +45,8 @@ def error(transport):
 # Any iterable of pairs of source and target rows does: here a loader that shuffles both
 # sides anew in every pass. Its parts need not be as small as the minibatches of the
 # training, which ``partial_fit`` draws itself (`batch_size`): every call also judges the
-# map on the rows that it holds out, so that some thousand rows are a good part. They are
-# in no pair: which target row comes with which source row does not matter.
+# map on the rows that it holds out, so that some thousand rows are a good part. Which
+# target row comes with which source row does not matter.
 
 x, y = (torch.from_numpy(rows).float() for rows in (problem.X, problem.X_target))
 loader = DataLoader(TensorDataset(x, y), batch_size=size, shuffle=True)
