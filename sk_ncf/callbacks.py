@@ -6,6 +6,8 @@ import torch
 from skorch.callbacks import Callback
 from tqdm.auto import tqdm
 
+from sk_ncf.devices import objective_of
+
 __all__ = [
     "ClipPerPotential",
     "HeldOutRisk",
@@ -87,6 +89,8 @@ class WeightAverage(Callback):
     decay : float, default=0.997
     """
 
+    placed = ("average",)
+
     def __init__(self, decay=0.997):
         self.decay = decay
 
@@ -122,6 +126,10 @@ class WeightAverage(Callback):
             parameter.copy_(average)
             average.copy_(kept)
 
+    def __getstate__(self):
+        # The parameters are the module's, of which a copy would be another.
+        return {k: v for k, v in vars(self).items() if k != "parameters"}
+
 
 class HeldOutRisk(Callback):
     """Judges the averaged weights after every epoch, keeps some, says when to stop.
@@ -146,6 +154,8 @@ class HeldOutRisk(Callback):
         Standard errors of the risk that later weights may be behind the best.
     """
 
+    placed = ("start_weights", "kept_weights")
+
     def __init__(
         self, schedule, average, patience, tol=0.0, early_stopping=True, margin=0.5
     ):
@@ -155,7 +165,7 @@ class HeldOutRisk(Callback):
 
     def initialize(self):
         """Nothing is kept yet."""
-        self.kept_weights, self.stop_reason = None, None
+        self.start_weights = self.kept_weights = self.stop_reason = None
         return self
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
@@ -311,7 +321,7 @@ class ClipPerPotential(Callback):
     def on_grad_computed(self, net, named_parameters, **kwargs):
         """Scale the gradients in place."""
         grads = [p.grad for _, p in named_parameters if p.grad is not None]
-        n_potentials = net.module_.flow.potential.n_classes
+        n_potentials = objective_of(net).flow.potential.n_classes
         # Without classes a gradient may have any shape: that of a user's own module.
         lead = 1 if n_potentials > 1 else 0
         square = sum(g.square().flatten(lead).sum(-1) for g in grads)

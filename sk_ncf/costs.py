@@ -326,9 +326,23 @@ class AffineCost(Cost):
     def _like(self, z):
         """Constants in the type of `z`, or float64 where cancellation needs it."""
         far = (self.shift.abs().amax(-1, keepdim=True) > 100 * self.scale).any()
-        z = z.double() if far else z
-        constants = (getattr(self, name) for name in self._CONSTANTS)
-        return z, *(_broadcast(c, z).to(z.device, z.dtype) for c in constants)
+        z = z.double() if far and z.device.type != "mps" else z
+        return z, *(_broadcast(c, z) for c in self._constants_at(z.device, z.dtype))
+
+    _placed = None
+
+    def _constants_at(self, device, dtype):
+        """The constants on the device of the rows, moved there once."""
+        placed = self._placed
+        if placed is None or placed[0] != (device, dtype):
+            constants = (getattr(self, name) for name in self._CONSTANTS)
+            placed = (device, dtype), [c.to(device, dtype) for c in constants]
+            self._placed = placed
+        return placed[1]
+
+    def __getstate__(self):
+        # Copies and pickles hold the constants where they were made, on the CPU.
+        return {**super().__getstate__(), "_placed": None}
 
     def lagrangian(self, v):
         z, b, scale, unit, a, value = self._like(v)

@@ -5,6 +5,7 @@ import warnings
 from numbers import Integral, Real
 from os import PathLike
 
+import joblib
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
@@ -16,10 +17,12 @@ from skorch import NeuralNet
 
 from sk_ncf.conditional import pairs_of_classes
 from sk_ncf.costs import COSTS, Cost, make_cost
+from sk_ncf.devices import resolve_device
 from sk_ncf.domains import both_sides, checked_rows, checked_target, source_rows
+from sk_ncf.forks import one_thread_after_fork
 from sk_ncf.labels import checked_labels
 from sk_ncf.losses import KERNELS
-from sk_ncf.session import FitSession, resolve_device
+from sk_ncf.session import FitSession
 from sk_ncf.transport_map import TransportMap, discrete_dual_value
 
 try:  # scikit-learn >= 1.9, experimental
@@ -53,7 +56,8 @@ def _all_or_nothing(method):
     def wrapper(self, *args, **kwargs):
         before = self.__dict__.copy()
         try:
-            return method(self, *args, **kwargs)
+            with one_thread_after_fork():
+                return method(self, *args, **kwargs)
         except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
@@ -158,7 +162,9 @@ class NCFTransport(
     callbacks : list of skorch callbacks, default=None
         Added to the package's own.
     device : str, default="auto"
-        Torch device of the training and of the map; "auto": "cuda" if there is one.
+        Torch device of the training and of the map, such as "cpu", "cuda" or "mps" (in
+        float32 only); "auto": "cuda" if there is one, else "cpu". A net with an
+        accelerator trains on that one's device.
     warm_start : bool, default=False
         Start from the weights of the last fit; its map is kept unless a better one is
         found.
@@ -613,6 +619,7 @@ class NCFTransport(
         label = y if self._maps_by_class() else None
         return self.transform(X, sample_domain=sample_domain, sample_label=label)
 
+    @one_thread_after_fork()
     def transform(self, X, *, sample_domain=None, sample_label=None):
         r"""Map source rows, :math:`T(x) = x + \nabla H(\nabla u(x, 0))`.
 
@@ -635,6 +642,7 @@ class NCFTransport(
         codes = self._codes(moving, sample_label, mask)
         return _replaced(rows, mask, fitted.forward(moving, codes))
 
+    @one_thread_after_fork()
     def inverse_transform(self, X, *, sample_domain=None, sample_label=None):
         r"""Map target rows back, :math:`T^{-1}(y) = y - \nabla H(\nabla u(y, 1))`.
 
@@ -661,6 +669,7 @@ class NCFTransport(
         codes = self._codes(moving, sample_label, mask, source=False)
         return _replaced(rows, mask, fitted.inverse(moving, codes))
 
+    @one_thread_after_fork()
     def interpolate(self, X, t, *, sample_domain=None, sample_label=None):
         r"""Displacement interpolation :math:`T_t(x) = x + t (T(x) - x)`.
 
@@ -720,6 +729,7 @@ class NCFTransport(
             self.flow_, self.preconditioners_, resolve_device(self.device)
         )
 
+    @one_thread_after_fork()
     def score(self, X, y=None, *, X_target=None, sample_domain=None):
         r"""Minus the held-out semi-dual risk, in the units of the cost.
 
@@ -782,6 +792,7 @@ class NCFTransport(
             values.append(fitted.held_out_dual(*rows, k) if n_rows[k] else 0.0)
         return float(np.average(values, weights=n_rows))
 
+    @one_thread_after_fork()
     def dual_potentials(self, X, X_target):
         r"""Kantorovich potentials :math:`f = -u(\cdot, 0)`, :math:`g = u(\cdot, 1)`.
 
@@ -811,6 +822,7 @@ class NCFTransport(
         f = -fitted.source_potential(source, of_source)
         return f, fitted.target_potential(target, of_target)
 
+    @one_thread_after_fork()
     def transport_cost(self, X):
         """Mean cost E c(x, T(x)) of carrying the rows of X.
 
@@ -830,6 +842,7 @@ class NCFTransport(
         mapped = fitted.forward(rows, self._codes(rows, None))
         return float(fitted.cost(rows, mapped).mean())
 
+    @one_thread_after_fork()
     def dual_value(self, X, X_target):
         """A certified lower bound of the optimal transport cost between these rows.
 
@@ -853,6 +866,10 @@ class NCFTransport(
         f, _ = self.dual_potentials(X, X_target)
         source, target = checked_rows(self, X), checked_target(self, X_target)
         return discrete_dual_value(self.cost_, source, target, f)
+
+    def __dask_tokenize__(self):
+        # Dask names its tasks by what their functions hold.
+        return type(self).__name__, joblib.hash(self)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -5,6 +5,8 @@ from torch import Tensor
 
 __all__ = ["SOAP"]
 
+NO_FACTORISATIONS = {"mps"}  # devices for which torch has no eigh and no qr
+
 
 class SOAP(torch.optim.Optimizer):
     r"""Adam, run in the eigenbasis of each weight matrix's gradient covariances.
@@ -118,9 +120,14 @@ def _track(covariance: Tensor, gradient: Tensor, axis: int, share: float):
 
 def _refreshed(covariance: Tensor, basis: Tensor | None) -> Tensor:
     """Eigenvectors at first, then one step of orthogonal iteration."""
+    matrix = covariance if basis is None else covariance @ basis
+    if covariance.device.type in NO_FACTORISATIONS:
+        matrix = matrix.cpu()
     if basis is None:
-        return torch.linalg.eigh(covariance).eigenvectors
-    return torch.linalg.qr(covariance @ basis).Q
+        basis = torch.linalg.eigh(matrix).eigenvectors
+    else:
+        basis = torch.linalg.qr(matrix).Q
+    return basis.to(covariance.device)
 
 
 def _turn(G: Tensor, basis: dict) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sk_ncf.flow import CharacteristicFlow
 
-__all__ = ["Risk", "held_out_risk", "matching_risk"]
+__all__ = ["Risk", "held_out_risk", "matching_risk", "of_first_process"]
 
 
 @dataclass
@@ -77,6 +77,23 @@ def _mean(values, weight):
 def _variance_of_mean(values, weight):
     deviation = values - _mean(values, weight).unsqueeze(-1)
     return (weight * deviation).square().sum(-1)
+
+
+def of_first_process(measure):
+    """A measure whose value is that of the first process, in all that train together.
+
+    Whether to go on follows from it: rounding must not tell the processes apart, as
+    they wait for each other.
+    """
+
+    def measured():
+        risk = measure()
+        values = {name: getattr(risk, name).contiguous() for name in _VALUES}
+        for value in values.values():
+            torch.distributed.broadcast(value, 0)
+        return replace(risk, **values)
+
+    return measured
 
 
 @torch.no_grad()

@@ -263,7 +263,8 @@ class PairSampler(IterableDataset):
         self.batch_size, self.n_batches = batch_size, n_batches
         self.n_left = n_steps
         self.rng = np.random.RandomState(seed)
-        self.dtype, self.device, self.smoothing = dtype, device, smoothing
+        self.dtype, self.device = dtype, torch.device(device)
+        self.smoothing = smoothing
         values = len(self.sources) * batch_size * self.n_features
         self.at_once = max(1, DRAWN // values)  # minibatches
 
@@ -291,7 +292,14 @@ class PairSampler(IterableDataset):
             if self.smoothing:
                 rows += self.smoothing * self.rng.standard_normal(rows.shape)
             drawn.append(rows.reshape(n_batches, self.batch_size, -1))
-        return torch.from_numpy(np.stack(drawn, 1)).to(self.device, self.dtype)
+        return self._placed(np.stack(drawn, 1))
+
+    def _placed(self, values):
+        """On the device, in one go for many steps, which need not wait for it."""
+        values = torch.from_numpy(values).to(self.dtype)
+        if self.device.type == "cuda":
+            values = values.pin_memory()
+        return values.to(self.device, non_blocking=True)
 
     def __iter__(self):
         n = min(self.n_batches, self.n_left)
@@ -302,7 +310,7 @@ class PairSampler(IterableDataset):
     def _minibatches(self, n):
         xs, ys = self._draw(self.sources, n), self._draw(self.targets, n)
         times = self.rng.uniform(size=(n, len(self.sources), self.batch_size))
-        ts = torch.from_numpy(times).to(self.device, self.dtype)
+        ts = self._placed(times)
         for x, y, t in zip(xs, ys, ts, strict=True):
             yield {"x": x, "y": y, "t": t, "present": self.present}, y.new_zeros(())
 

@@ -21,12 +21,19 @@ from sk_ncf.callbacks import (
 )
 from sk_ncf.checkpoints import checkpoint_of
 from sk_ncf.costs import check_cost
+from sk_ncf.devices import (
+    check_accelerator,
+    objective_of,
+    place,
+    rank_and_size,
+    training_device,
+)
 from sk_ncf.domains import output_rows
 from sk_ncf.flow import CharacteristicFlow
 from sk_ncf.folds import held_out_rows, joined, parted, stacked
 from sk_ncf.potential import MeanPotential
 from sk_ncf.preconditioner import Preconditioner, common_cost
-from sk_ncf.risk import held_out_risk, matching_risk
+from sk_ncf.risk import held_out_risk, matching_risk, of_first_process
 from sk_ncf.sampling import PairSampler, smoothing_scale, unique_rows
 from sk_ncf.training import (
     MANY_ROWS,
@@ -39,7 +46,7 @@ from sk_ncf.training import (
     train,
 )
 
-__all__ = ["FitResult", "FitSession", "resolve_device"]
+__all__ = ["FitResult", "FitSession"]
 
 EPOCH = 100  # steps between two looks at the held-out risk
 TOO_FEW = 4  # training rows, below which a class keeps its start
@@ -77,6 +84,7 @@ class FitSession:
     """
 
     def __init__(self, estimator, pairs, pooled, stream=False):
+        check_accelerator(estimator.net, estimator.random_state)
         self.rng = check_random_state(estimator.random_state)
         self.estimator, self.stream = estimator, stream
         self.n_features, self.n_classes = estimator.n_features_in_, len(pairs)
@@ -214,8 +222,9 @@ class FitSession:
             return FitResult(self._mean(flow), None, 0, none, "too_few_rows", few)
         if self.net is None:
             self._build(previous)
-        device = resolve_device(self.estimator.device)
-        flow = self.net.module_.flow
+        device = training_device(self.estimator.net, self.estimator.device)
+        place(self.net, device)
+        flow = objective_of(self.net).flow
         # Rows have unit variance: u = 0 scores 0 and costs about n_features / 2.
         resting = False if self.shared else self._n_training() == 0
         measure = self._measure(flow, device)
@@ -237,10 +246,13 @@ class FitSession:
         rows = (torch.from_numpy(z) for z in (x, y, weight_x, weight_y))
         rows = [z.to(device, torch.float32) for z in rows]
         if not self.shared:
-            return partial(held_out_risk, flow, *rows, self.n_members)
-        weights = self._weights()
-        share = weights["hj"] / weights["mmd"] if weights["mmd"] else 1.0
-        return partial(matching_risk, flow, *rows, share)
+            measure = partial(held_out_risk, flow, *rows, self.n_members)
+        else:
+            weights = self._weights()
+            share = weights["hj"] / weights["mmd"] if weights["mmd"] else 1.0
+            measure = partial(matching_risk, flow, *rows, share)
+        _, n_processes = rank_and_size(self.net)
+        return measure if n_processes == 1 else of_first_process(measure)
 
     def _n_training(self):
         """Rows to train on of the smaller side of every class, shape (K,)."""
@@ -307,7 +319,7 @@ class FitSession:
             self._callbacks(),
             self._last_callbacks(),
             lr=self._setting("learning_rate_init"),
-            device=resolve_device(estimator.device),
+            device=training_device(estimator.net, estimator.device),
             seed=self.rng.randint(2**31),
             verbose=max(0, estimator.verbose - 1),
         )
@@ -358,6 +370,7 @@ class FitSession:
 
     def _sampler(self, device):
         batch_size = self._setting("batch_size")
+        rank, n_processes = rank_and_size(self.net)
         self.n_steps = self._setting("max_iter")
         sources, targets = (
             [fold for parts in self.parts for fold in parts.train[side]]
@@ -366,7 +379,7 @@ class FitSession:
         frames = [p for p in self.preconditioners for _ in range(self.n_members)]
         if self.stream:
             longer = max(len(fold) for fold in sources + targets if fold is not None)
-            self.n_steps = math.ceil(longer / batch_size)
+            self.n_steps = math.ceil(longer / (n_processes * batch_size))
         return PairSampler(
             sources,
             targets,
@@ -374,7 +387,7 @@ class FitSession:
             batch_size,
             min(EPOCH, self.n_steps),
             self.n_steps,
-            self.rng.randint(2**31),
+            self.rng.randint(2**31) + rank,
             torch.float32,
             device,
             smoothing=smoothing_scale(self._n_rows(), self.n_features),
@@ -403,6 +416,7 @@ class FitSession:
 
     def _tidy(self):
         """Keep the net small: no losses of single minibatches, no way back to here."""
+        place(self.net, torch.device("cpu"))
         for row in self.net.history:
             row["batches"] = []
         for callbacks in (self.net.callbacks, self.net.callbacks_):
@@ -471,13 +485,3 @@ def _take_weights(potential, other):
         mine[name].shape == theirs[name].shape for name in mine
     ):
         potential.load_state_dict(theirs)
-
-
-def resolve_device(device):
-    """The torch device of a name; "auto" is "cuda" where there is one."""
-    if isinstance(device, str) and device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"device must be 'auto' or a torch device: {error}") from None

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.__config__ import parallel_info
 
 from sk_ncf import losses
+from sk_ncf.devices import drawn
 from sk_ncf.optimizer import SOAP
 from sk_ncf.potential import ModulePotential, Potential
 
@@ -106,10 +107,13 @@ class Objective(nn.Module):
         return forward + losses.mmd(feet, x, self.kernel, unbiased=True)
 
 
-class TermSum(nn.Module):
-    """The criterion: the sum of the terms, averaged over the class axis."""
+class TermSum:
+    """The criterion: the sum of the terms, averaged over the class axis.
 
-    def forward(self, terms, _):
+    No module, as it has no weights: several processes could not agree on them.
+    """
+
+    def __call__(self, terms, _):
         """Scalar loss."""
         return sum(term.mean() for term in terms.values())
 
@@ -147,6 +151,25 @@ class NCFNet(NeuralNet):
         """The sum of the objective's terms."""
         return self.criterion_(y_pred, y_true)
 
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        """One pass over the minibatches, whose losses are read when it is over.
+
+        skorch reads each of them at once, for which a device has to be waited for.
+        """
+        if not training:
+            super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
+            return
+        losses = []
+        for batch in iterator:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch, **fit_params)
+            losses.append(step["loss"].detach())
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+        rows = self.history[-1]["batches"]
+        for row, loss in zip(rows, torch.stack(losses).tolist(), strict=True):
+            row |= {f"{prefix}_loss": loss, f"{prefix}_batch_size": 1}
+        self.history.record(f"{prefix}_batch_count", len(losses))
+
 
 def build_potential(template, n_features, hidden_layer_sizes, seed, n_members=1):
     """The potential: the module of the user's net, or :class:`Potential`.
@@ -183,13 +206,20 @@ def build_net(template, objective, callbacks, last, *, lr, device, seed, verbose
     arguments.update(loader, module=objective, lr=lr, device=str(device))
     arguments["callbacks"] = [*callbacks, *(template.callbacks or []), *last]
     arguments["verbose"] = max(verbose, template.verbose)
+    if hasattr(template, "accelerator"):
+        arguments.update(device=None, iterator_train=drawn)
     return type(template)(**arguments).initialize()
 
 
 def train(net, sampler):
     """Run the skorch fit loop over the sampler's epochs."""
+    accelerator = getattr(net, "accelerator", None)
+    if accelerator is not None:
+        net._initialize_accelerator()  # skorch prepares new nets only
     with _one_thread():
         net.partial_fit(sampler, epochs=sampler.n_epochs)
+    if accelerator is not None:
+        accelerator.free_memory()  # what it has prepared is no part of the model
 
 
 @contextmanager

@@ -83,7 +83,7 @@ class TransportMap:
             for at in self._chunks(places):
                 rows = self._tensor(enter_.forward(X[at]), X.dtype)
                 with torch.no_grad():
-                    mapped = function(flow, rows)[0].double().cpu().numpy()
+                    mapped = function(flow, rows)[0].cpu().double().numpy()
                 out[at] = leave_.inverse(mapped)
         return out
 
@@ -93,7 +93,7 @@ class TransportMap:
             for at in self._chunks(places):
                 rows = self._tensor(getattr(frame, side).forward(X[at]), np.float64)
                 u = flow.potential(rows, torch.full_like(rows[..., 0], t))
-                u = u[0].detach().double().cpu().numpy()
+                u = u[0].detach().cpu().double().numpy()
                 values[at] = getattr(frame, f"{side}_potential")(X[at], u)
         return values
 

@@ -16,7 +16,12 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if "_build" not in page.parts]
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
-NEEDS = {"coming_from": "ot", "pipelines": "matplotlib", "saving": "skops"}
+NEEDS = {
+    "coming_from": ["ot"],
+    "large_data": ["accelerate", "distributed"],
+    "pipelines": ["matplotlib"],
+    "saving": ["skops"],
+}
 # So that a fit takes a fraction of a second; what a page says itself counts.
 SMALL = {"max_iter": 10, "hidden_layer_sizes": (8, 8), "batch_size": 32}
 
@@ -68,8 +73,8 @@ def small(monkeypatch):
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda p: p.stem)
 def test_code_of_the_page_runs_in_order_without_a_warning(page, small, tmp_path):
-    if page.stem in NEEDS:
-        pytest.importorskip(NEEDS[page.stem])
+    for module in NEEDS.get(page.stem, []):
+        pytest.importorskip(module)
     names = {"__name__": "page", **_names(tmp_path)}
     if page.stem == "README":
         names |= _readme_names()

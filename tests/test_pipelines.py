@@ -201,17 +201,6 @@ def test_recipe_5_processes_change_nothing(one_process):
     np.testing.assert_allclose(scores, one_process, rtol=1e-6)
 
 
-def test_recipe_5_dask_changes_nothing(one_process):
-    distributed = pytest.importorskip("distributed")
-    joblib = pytest.importorskip("joblib")
-    with (
-        distributed.Client(processes=False, dashboard_address=None),
-        joblib.parallel_config("dask"),
-    ):
-        scores = _search("cost and rate")
-    np.testing.assert_allclose(scores, one_process, rtol=1e-6)
-
-
 def test_search_ranks_a_map_that_learns_above_one_that_does_not():
     rows = problem("elastic")
     transport = quick(200, cost="elastic", cost_params=COSTS["elastic"])

@@ -1,0 +1,235 @@
+"""Where training runs. What needs a GPU is skipped where there is none."""
+
+import copy
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from fits import COSTS, quick, two_samples
+from skorch.callbacks import Callback
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from sk_ncf import optimizer
+from sk_ncf.callbacks import ClipPerPotential, PlateauCosine, Stop, WeightAverage
+from sk_ncf.costs import AffineCost, Lp
+from sk_ncf.devices import place, resolve_device
+from sk_ncf.flow import CharacteristicFlow
+from sk_ncf.potential import Potential
+from sk_ncf.training import Objective, build_net
+
+X, Y = two_samples()
+META = torch.device("meta")
+WEIGHTS = {"hj": 1.0, "momentum": 0.3, "dual": 1.0, "hopf_lax": 10.0, "mmd": 1.0}
+GPUS = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+on_gpu = pytest.mark.parametrize(
+    "device",
+    [
+        pytest.param(
+            name, marks=pytest.mark.skipif(not there, reason=f"no {name} here")
+        )
+        for name, there in GPUS.items()
+    ],
+)
+
+
+# On a device that holds no values, which no step may ask for.
+
+
+class Crossings(TorchDispatchMode):
+    """Counts the copies from one device to another."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        if function in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default):
+            given = args[0] if function is torch.ops.aten._to_copy.default else args[1]
+            self.count += given.device != out.device
+        return out
+
+
+def _affine():
+    shift = torch.tensor([0.3, -0.2], dtype=torch.float64)
+    return AffineCost(Lp(1.5), shift, 1.5, 2.0)
+
+
+def _net(cost, objective="dual"):
+    flow = CharacteristicFlow(Potential(2, (8, 8)), cost)
+    rules = [
+        ("schedule", PlateauCosine(100)),
+        ("clip", ClipPerPotential()),
+        ("average", WeightAverage()),
+    ]
+    module = Objective(flow, objective, WEIGHTS)
+    return build_net(
+        None, module, rules, Stop(None), lr=0.1, device="meta", seed=0, verbose=0
+    )
+
+
+@pytest.mark.parametrize("objective", ["dual", "mmd"])
+def test_a_step_reads_no_value_and_moves_none(objective):
+    """It runs where there are no values; a cost has moved its constants by then."""
+    net = _net(_affine(), objective)
+    rows = {"x": (1, 6, 2), "y": (1, 5 + (objective == "mmd"), 2), "t": (1, 6)}
+    batch = {name: torch.empty(shape, device=META) for name, shape in rows.items()}
+    batch = batch, torch.empty((), device=META)
+    net.notify("on_train_begin")
+    with Crossings() as crossings:
+        net.history.new_epoch()
+        for k in range(12):  # the optimiser renews its basis in the eleventh
+            if k == 1:
+                assert crossings.count > 0
+                crossings.count = 0
+            net.notify("on_batch_begin", batch=batch, training=True)
+            step = net.train_step(batch)
+            net.notify("on_batch_end", batch=batch, training=True, **step)
+    assert crossings.count == 0
+
+
+def test_constants_of_a_cost_are_moved_once_and_never_pickled():
+    cost, rows = _affine(), torch.empty(3, 2, device=META)
+    cost.lagrangian(rows)
+    with Crossings() as crossings:
+        cost.lagrangian(rows)
+    assert crossings.count == 0
+    for twin in (
+        copy.copy(cost),
+        copy.deepcopy(cost),
+        pickle.loads(pickle.dumps(cost)),
+    ):
+        v = torch.ones(3, 2)
+        assert twin.lagrangian(v).device.type == "cpu"
+        assert all(not z.is_meta for z in _tensors(twin))
+
+
+def _tensors(holder, seen=None):
+    """Floating-point tensors in a tree of objects."""
+    seen = set() if seen is None else seen
+    if id(holder) in seen or isinstance(holder, type):
+        return
+    seen.add(id(holder))
+    if isinstance(holder, torch.Tensor):
+        if holder.is_floating_point():
+            yield holder
+        return
+    parts = holder if isinstance(holder, (list, tuple)) else []
+    parts = holder.values() if isinstance(holder, dict) else parts
+    for part in [*parts, *getattr(holder, "__dict__", {}).values()]:
+        yield from _tensors(part, seen)
+
+
+@pytest.mark.parametrize("cost", ["sqeuclidean", "lp"])
+def test_all_that_a_net_has_learnt_is_moved(cost):
+    stream = quick(cost=cost, n_members=2).partial_fit(X, X_target=Y)
+    net = copy.deepcopy(stream.net_)
+    held = list(_tensors(net.callbacks_)) + list(_tensors(net.optimizer_.state))
+    assert len(held) > 20
+    # As between devices with values, the parameters stay the same objects.
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    try:
+        place(net, META)
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(False)
+    for part in (net.module_.flow.potential, net.callbacks_, net.optimizer_):
+        moved = list(_tensors(part))
+        assert moved
+        assert all(value.is_meta for value in moved)
+    assert net.device == "meta"
+    assert all(not value.is_meta for value in _tensors(stream.net_.optimizer_.state))
+
+
+class Losses(Callback):
+    """The losses of all steps."""
+
+    def initialize(self):
+        self.all = []
+        return self
+
+    def on_batch_end(self, net, loss=None, **kwargs):
+        self.all.append(loss.item())
+
+
+def test_loss_of_an_epoch_is_the_mean_of_its_steps():
+    transport = quick(20, callbacks=[("losses", Losses())]).fit(X, X_target=Y)
+    losses = dict(transport.net_.callbacks_)["losses"].all
+    assert len(losses) == transport.history_[-1, "train_batch_count"] == 20
+    assert transport.history_[-1, "train_loss"] == pytest.approx(np.mean(losses))
+
+
+def test_bases_that_a_device_cannot_factorise_are_factorised_on_the_cpu(monkeypatch):
+    wanted = quick().fit(X, X_target=Y).transform(X)
+    monkeypatch.setattr(optimizer, "NO_FACTORISATIONS", {"cpu"})
+    np.testing.assert_array_equal(quick().fit(X, X_target=Y).transform(X), wanted)
+
+
+# Names.
+
+
+@pytest.mark.parametrize("name", [name for name, there in GPUS.items() if not there])
+def test_a_device_that_is_not_there_is_refused_by_name(name):
+    with pytest.raises(ValueError, match=f"device must be .* got '{name}': "):
+        quick(device=name).fit(X, X_target=Y)
+    transport = quick().fit(X, X_target=Y)
+    mapped = transport.transform(X)
+    with pytest.raises(ValueError, match=f"device must be .* got '{name}': "):
+        transport.set_params(device=name).transform(X)
+    np.testing.assert_array_equal(
+        transport.set_params(device="cpu").transform(X), mapped
+    )
+
+
+def test_a_device_without_values_is_refused():
+    with pytest.raises(ValueError, match="device must .* got 'meta'"):
+        quick(device="meta").fit(X, X_target=Y)
+
+
+def test_auto_is_cuda_where_there_is_one_and_never_mps():
+    assert resolve_device("auto").type == ("cuda" if GPUS["cuda"] else "cpu")
+
+
+# On a GPU.
+
+LOAD = """
+import pickle, sys
+import numpy as np, torch
+assert not torch.cuda.is_available()
+transport = pickle.load(open(sys.argv[1], "rb")).set_params(device="cpu")
+X, Y, wanted = np.load(sys.argv[2])
+np.testing.assert_allclose(transport.transform(X), wanted, atol=1e-3)
+transport.partial_fit(X, X_target=Y)
+"""
+
+
+@on_gpu
+@pytest.mark.parametrize("cost", COSTS)
+def test_a_map_fitted_on_a_gpu_is_that_of_the_cpu(cost, device):
+    options = {"cost": cost, "cost_params": COSTS[cost], "max_iter": 100}
+    maps = []
+    for place_ in ("cpu", device):
+        transport = quick(device=place_, **options).fit(X, X_target=Y)
+        maps.append((transport.transform(X), transport.inverse_transform(Y)))
+    for one, other in zip(*maps, strict=True):
+        assert np.abs(one - other).mean() < 0.03 * one.std()
+
+
+@on_gpu
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_map_fitted_on_a_gpu_is_read_without_one(stream, device, tmp_path):
+    transport = quick(device=device, cost="lp")
+    fit = transport.partial_fit if stream else transport.fit
+    wanted = fit(X, X_target=Y[:80]).transform(X)
+    assert all(value.device.type == "cpu" for value in _tensors(transport.flow_))
+    assert all(value.device.type == "cpu" for value in _tensors(transport.net_.module_))
+    (tmp_path / "map").write_bytes(pickle.dumps(transport))
+    np.save(tmp_path / "rows.npy", np.stack([X, Y[:80], wanted]))
+    subprocess.run(
+        [sys.executable, "-c", LOAD, tmp_path / "map", tmp_path / "rows.npy"],
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        check=True,
+        timeout=120,
+    )
+    fit(X, X_target=Y)
