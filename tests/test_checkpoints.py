@@ -159,6 +159,11 @@ class Perceptron(nn.Module):
 _source, _target, _y = crossing_classes(120, 3)
 CLASSES = {"X": _source, "y": _y, "X_target": _target, "y_target": _y}
 WEIGHTED = {**TWO, "sample_weight": np.linspace(0, 1, len(X))}
+LARGE_STEPS = {
+    "cost": "elastic",
+    "cost_params": COSTS["elastic"],
+    "learning_rate_init": 0.5,
+}
 FITS = {
     **{name: (TWO, {"cost": name, "cost_params": p}) for name, p in COSTS.items()},
     "members": (TWO, {"n_members": 3}),
@@ -171,11 +176,8 @@ FITS = {
     "shared": (CLASSES, {"class_conditional": "shared", "objective": "mmd"}),
     "own net": (TWO, {"net": NCFNet(Perceptron, optimizer=torch.optim.Adam)}),
     # Steps too large to be of use after the first ones.
-    "early best": (
-        TWO,
-        {"cost": "elastic", "learning_rate_init": 1.0, "n_iter_no_change": 1}
-        | {"max_iter": 40},
-    ),
+    "early best": (TWO, {**LARGE_STEPS, "max_iter": 40, "n_iter_no_change": 1}),
+    "patience": (TWO, {**LARGE_STEPS, "max_iter": 100, "n_iter_no_change": 15}),
     "no gain": (TWO, {"n_iter_no_change": 25, "tol": 10.0}),
     # Goes back to what is kept, from step 100 on, and ends with that.
     "astray": (TWO, {"learning_rate_init": 1e30, "max_iter": 200}),
@@ -187,8 +189,10 @@ def test_a_fit_that_died_ends_as_one_that_did_not(name, tmp_path):
     rows, params = FITS[name]
     whole = _fit(**params).fit(**rows)
     epochs = len(whole.history_)
-    died = _crashed(_fit(**params, checkpoint=tmp_path), rows, epochs - 1)
-    assert _resumed(died, rows) == 2  # of which the first had begun
+    # "patience" between its best epoch and the end of its plateau, others later.
+    epoch = 6 if name == "patience" else epochs - 1
+    died = _crashed(_fit(**params, checkpoint=tmp_path), rows, epoch)
+    assert _resumed(died, rows) == epochs - epoch + 1  # the first had begun
     _same(died, whole)
 
 
