@@ -132,7 +132,7 @@ class FitSession:
         session.n_classes = len(session.preconditioners)
         session.n_potentials = 1 if shared else session.n_classes
         session.n_samples, session.n_members = n_samples, n_members
-        session.score_rows = estimator._score_rows
+        session.score_rows, session.checkpoint = estimator._score_rows, None
         session.estimator = session.parts = session.net = None
         session.held_out = session.risk = session.schedule = None
         return session

@@ -8,6 +8,7 @@ from fits import quick, two_samples
 from sklearn.model_selection import GridSearchCV, KFold
 
 pytest.importorskip("distributed")
+dask = pytest.importorskip("dask")
 joblib = pytest.importorskip("joblib")
 da = pytest.importorskip("dask.array")
 dd = pytest.importorskip("dask.dataframe")
@@ -20,7 +21,14 @@ X, Y = two_samples()
 @pytest.fixture(scope="module")
 def client():
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
-    with LocalCluster(**options) as cluster, Client(cluster) as client:
+    patient = {
+        f"distributed.comm.timeouts.{name}": "120s" for name in ("connect", "tcp")
+    }
+    with (
+        dask.config.set(patient),
+        LocalCluster(**options) as cluster,
+        Client(cluster, timeout=120) as client,
+    ):
         yield client
 
 

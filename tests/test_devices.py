@@ -66,7 +66,14 @@ def _net(cost, objective="dual"):
     ]
     module = Objective(flow, objective, WEIGHTS)
     return build_net(
-        None, module, rules, Stop(None), lr=0.1, device="meta", seed=0, verbose=0
+        None,
+        module,
+        rules,
+        [("stop", Stop(None))],
+        lr=0.1,
+        device="meta",
+        seed=0,
+        verbose=0,
     )
 
 
