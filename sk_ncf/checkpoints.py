@@ -46,7 +46,7 @@ JUDGED = ("best", "kept")  # risks; the rows' weights in them are made again
 VALUES = ("source", "target", "gap")
 
 
-def checkpoint_of(estimator, samples):
+def checkpoint_of(estimator, samples, pooled):
     """The checkpoint that an estimator asks for, or None.
 
     Parameters
@@ -54,6 +54,8 @@ def checkpoint_of(estimator, samples):
     estimator : NCFTransport
     samples : list of pairs of Sample or None
         Of every class.
+    pooled : dict
+        Moments of some classes.
 
     Raises
     ------
@@ -71,6 +73,7 @@ def checkpoint_of(estimator, samples):
     folder = _writable(estimator.checkpoint)
     digest = hashlib.blake2b(FORMAT, digest_size=16)
     digest.update(_hash_of_parameters(estimator).encode())
+    digest.update(joblib.hash(pooled).encode())
     for sides in samples:
         for sample in sides:
             _add_rows(digest, sample)

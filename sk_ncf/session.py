@@ -93,7 +93,7 @@ class FitSession:
         self.score_rows, self.net = None, None
         self.held_out, self.risk, self.schedule = None, None, None
         samples = self._samples(pairs)
-        self.checkpoint = None if stream else checkpoint_of(estimator, samples)
+        self.checkpoint = None if stream else checkpoint_of(estimator, samples, pooled)
         self.preconditioners = self._preconditioners(samples, pooled)
         self.n_samples = max(sum(map(len, side)) for side in zip(*samples, strict=True))
         self.n_members = self._members(self.n_samples)
