@@ -11,6 +11,8 @@ from sklearn.svm import SVC
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import has_fit_parameter
 
+from sk_ncf.errors import as_array, named
+
 __all__ = [
     "checked_labels",
     "common_classes",
@@ -41,7 +43,7 @@ def checked_labels(name, labels, n):
 
 def _one_dimensional(name, labels, n):
     mixed = isinstance(labels, list | tuple)  # or a NaN among strings becomes "nan"
-    values = np.asarray(labels, dtype=object if mixed else None)
+    values = as_array(name, labels, object if mixed else None)
     if values.ndim == 0:
         raise ValueError(f"{name} must have shape ({n},), got {labels!r}.")
     if values.ndim == 2 and values.shape[1] == 1:

@@ -1,9 +1,10 @@
 """One fit: from two samples to the weights that are kept."""
 
 import copy
+import functools
 import math
 from dataclasses import dataclass
-from functools import partial
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -40,6 +41,7 @@ from sk_ncf.training import (
 
 __all__ = ["FitResult", "FitSession", "resolve_device"]
 
+WIDEST = 2**16  # layer
 EPOCH = 100  # steps between two looks at the held-out risk
 TOO_FEW = 4  # training rows, below which a class keeps its start
 TERMS = ("hj", "momentum", "dual", "hopf_lax", "mmd")
@@ -212,10 +214,10 @@ class FitSession:
         rows = (torch.from_numpy(z) for z in (x, y, weight_x, weight_y))
         rows = [z.to(device, torch.float32) for z in rows]
         if not self.shared:
-            return partial(held_out_risk, flow, *rows, self.n_members)
+            return functools.partial(held_out_risk, flow, *rows, self.n_members)
         weights = self._weights()
         share = weights["hj"] / weights["mmd"] if weights["mmd"] else 1.0
-        return partial(matching_risk, flow, *rows, share)
+        return functools.partial(matching_risk, flow, *rows, share)
 
     def _n_training(self):
         """Rows to train on of the smaller side of every class, shape (K,)."""
@@ -421,11 +423,11 @@ def _scale(moments):
 
 def _layer_sizes(sizes):
     sizes = tuple(sizes)
-    valid = sizes and all(isinstance(w, (int, np.integer)) and w > 0 for w in sizes)
+    valid = sizes and all(isinstance(w, Integral) and 0 < w <= WIDEST for w in sizes)
     if not valid or len(set(sizes)) > 1:
         raise ValueError(
             "hidden_layer_sizes must be 'auto' or equal positive integers (the layers "
-            f"are residual), got {sizes!r}."
+            f"are residual), at most {WIDEST}, got {sizes!r}."
         )
     return sizes
 
@@ -446,6 +448,16 @@ def resolve_device(device):
     if isinstance(device, str) and device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"device must be 'auto' or a torch device: {error}") from None
+        return _at_hand(torch.device(device))
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"device must be 'auto' or a torch device at hand, got {device!r}: {reason}"
+        ) from None
+
+
+@functools.cache
+def _at_hand(device):
+    """The device, if a number comes back from it; else torch's own error."""
+    torch.zeros(1, dtype=torch.float32, device=device).item()
+    return device
