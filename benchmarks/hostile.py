@@ -84,7 +84,9 @@ def _read_only(rows):
 
 
 def _tensor(rows):
-    return rows if rows.dtype.kind not in "fi" or rows.itemsize > 8 else torch.tensor(rows)
+    return (
+        rows if rows.dtype.kind not in "fi" or rows.itemsize > 8 else torch.tensor(rows)
+    )
 
 
 LAYOUTS = {
@@ -148,7 +150,7 @@ JUNK = (
     *(None, True, False, 0, 1, -1, 2, 3.7, -0.0, 1e-320, 1e308, -(10**30), 2**63),
     *(np.nan, np.inf, -np.inf, 1j, "", "a", "auto", "normal", "label", "\0", b"x"),
     *([], (), {}, set(), [1], (8, 8), (8, 4), [[]], {"p": 2}, {"a": [1]}, range(3)),
-    *(object(), object, Ellipsis, NotImplemented, len, lambda: None, lambda *a, **k: 1),
+    *(object(), object, Ellipsis, len, lambda: None, lambda *a, **k: 1),
     *(np.float32(2), np.int8(-3), np.bool_(True), np.array(5), np.array([]), np.eye(2)),
     *(np.array(["a"]), np.array([None, {}]), np.datetime64("2020"), np.str_("dual")),
     *(pd.NA, pd.NaT, torch.tensor(2.0), torch.eye(2), torch.device("meta"), slice(3)),

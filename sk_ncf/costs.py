@@ -73,6 +73,10 @@ class Cost(BaseEstimator):
         """This cost for displacements up to `extent`; beyond, only L need be exact."""
         return self
 
+    def cancels(self, scale: Tensor) -> Tensor | bool:
+        """Whether float32 has no digits left for displacements of this size."""
+        return False
+
     def of_class(self, k: int) -> "Cost":
         """The cost of class k, where classes are seen from coordinates of their own."""
         return self
@@ -196,6 +200,9 @@ class Elastic(Cost):
     def velocity(self, p):
         return torch.nn.functional.softshrink(p, float(self.gamma))
 
+    def cancels(self, scale):
+        return self.gamma > 100 * scale
+
 
 class PseudoHuber(Cost):
     r"""Pseudo-Huber cost :math:`L(v) = \delta^2 (\sqrt{1 + |v|^2 / \delta^2} - 1)`.
@@ -222,6 +229,11 @@ class PseudoHuber(Cost):
         cost = type(self)(self.delta)
         cost._extent = extent
         return cost
+
+    def cancels(self, scale):
+        return (
+            self._extent > 300 * self.delta
+        )  # 1 - |p|^2 / delta^2, next to the sphere
 
     def _in_units(self, v):
         """|v|^2 / delta^2, shape (..., 1)."""
@@ -335,7 +347,8 @@ class AffineCost(Cost):
     def _like(self, z):
         """Constants in the type of `z`, or float64 where cancellation or units need it."""
         far = self.shift.abs().amax(-1, keepdim=True) > 100 * self.scale
-        z = z.double() if (far | ~_single(self.scale)).any() else z
+        cancels = self.cost.cancels(self.scale)
+        z = z.double() if (far | ~_single(self.scale) | cancels).any() else z
         constants = (getattr(self, name) for name in self._CONSTANTS)
         return z, *(_broadcast(c, z).to(z.device, z.dtype) for c in constants)
 

@@ -126,7 +126,11 @@ def check_y(X, y, meaning="ignored here"):
     """Raise where target rows were given in the place of y."""
     try:
         shape_y = np.shape(y)
-    except (ValueError, TypeError, RuntimeError):  # lists of unequal lengths are no rows
+    except (
+        ValueError,
+        TypeError,
+        RuntimeError,
+    ):  # lists of unequal lengths are no rows
         return
     shape = np.shape(X) if isinstance(X, list | tuple) else getattr(X, "shape", ())
     if len(shape_y) != 2 or len(shape) != 2:
