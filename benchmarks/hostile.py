@@ -194,7 +194,7 @@ def labels(rng, n, missing=0.0):
 def _odd_vector(rng, n):
     """A vector of the right length, or nearly, with odd values in it."""
     n = max(0, n + one(rng, (0, 0, 0, 1, -1)))
-    values = one(
+    return one(
         rng,
         (
             *(np.zeros(n), -np.ones(n), np.full(n, np.nan), np.full(n, 1e300)),
@@ -206,7 +206,6 @@ def _odd_vector(rng, n):
             *(np.where(np.arange(n) % 2, 1e200, 1.0), np.arange(n), [10**400] * n),
         ),
     )
-    return values
 
 
 def odd_vector(rng, n):

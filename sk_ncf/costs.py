@@ -201,7 +201,7 @@ class Elastic(Cost):
         return torch.nn.functional.softshrink(p, float(self.gamma))
 
     def cancels(self, scale):
-        return self.gamma > 100 * scale
+        return scale < self.gamma / 100
 
 
 class PseudoHuber(Cost):
@@ -231,9 +231,8 @@ class PseudoHuber(Cost):
         return cost
 
     def cancels(self, scale):
-        return (
-            self._extent > 300 * self.delta
-        )  # 1 - |p|^2 / delta^2, next to the sphere
+        # 1 - |p|^2 / delta^2 is next to nothing there.
+        return bool(self._extent > 300 * self.delta)
 
     def _in_units(self, v):
         """|v|^2 / delta^2, shape (..., 1)."""
