@@ -190,7 +190,9 @@ def test_a_class_of_one_in_ten_thousand_is_carried_to_its_own(n_rare):
     Y[rare] += 5
     params = {"class_conditional": "label", "classifier": GaussianNB()}
     transport = _transport("sqeuclidean", X, Y, **params)
-    transport.fit(X, rare, X_target=Y, y_target=rare)
+    before = np.random.get_state()
+    transport.set_params(classifier=None).fit(X, rare, X_target=Y, y_target=rare)
+    assert all(map(np.array_equal, np.random.get_state(), before))
     mapped = transport.transform(X, sample_label=rare)
     wanted = Y[rare].mean(axis=0)
     np.testing.assert_allclose(mapped[rare].mean(axis=0), wanted, atol=0.1)
