@@ -73,6 +73,10 @@ class Cost(BaseEstimator):
         """This cost for displacements up to `extent`; beyond, only L need be exact."""
         return self
 
+    def cancels(self, scale: Tensor) -> Tensor | bool:
+        """Whether float32 has no digits left for displacements of this size."""
+        return False
+
     def of_class(self, k: int) -> "Cost":
         """The cost of class k, where classes are seen from coordinates of their own."""
         return self
@@ -196,6 +200,9 @@ class Elastic(Cost):
     def velocity(self, p):
         return torch.nn.functional.softshrink(p, float(self.gamma))
 
+    def cancels(self, scale):
+        return scale < self.gamma / 100
+
 
 class PseudoHuber(Cost):
     r"""Pseudo-Huber cost :math:`L(v) = \delta^2 (\sqrt{1 + |v|^2 / \delta^2} - 1)`.
@@ -223,20 +230,33 @@ class PseudoHuber(Cost):
         cost._extent = extent
         return cost
 
+    def cancels(self, scale):
+        # 1 - |p|^2 / delta^2 is next to nothing there.
+        return bool(self._extent > 300 * self.delta)
+
+    def _in_units(self, v):
+        """|v|^2 / delta^2, shape (..., 1)."""
+        if not self.delta > 0:
+            raise ValueError(f"delta must be > 0, got {self.delta!r}.")
+        return (v / self.delta).square().sum(-1, keepdim=True)
+
     def _root(self, p):
-        q = 1 - p.square().sum(-1, keepdim=True) / self.delta**2
-        least = 1 / (1 + (self._extent / self.delta) ** 2)  # q at |v| = extent
+        q = 1 - self._in_units(p)
+        ratio = self._extent / self.delta
+        least = 1 / (1 + ratio * ratio)  # q at |v| = extent
         return q.clamp_min(max(least, 8 * torch.finfo(p.dtype).eps)).sqrt()
 
+    # No delta^2 alone, which need not be a number where the products are.
+
     def lagrangian(self, v):
-        r = v.square().sum(-1) / self.delta**2
-        return self.delta**2 * r / ((1 + r).sqrt() + 1)  # = d^2 (sqrt(1 + r) - 1)
+        root = (1 + self._in_units(v).squeeze(-1)).sqrt()
+        return v.square().sum(-1) / (1 + root)  # = delta^2 (root - 1)
 
     def hamiltonian(self, p):
-        return self.delta**2 * (1 - self._root(p).squeeze(-1))
+        return p.square().sum(-1) / (1 + self._root(p).squeeze(-1))
 
     def momentum(self, v):
-        return v / (1 + v.square().sum(-1, keepdim=True) / self.delta**2).sqrt()
+        return v / (1 + self._in_units(v)).sqrt()
 
     def velocity(self, p):
         return p / self._root(p)
@@ -324,9 +344,11 @@ class AffineCost(Cost):
         return alone
 
     def _like(self, z):
-        """Constants in the type of `z`, or float64 where cancellation needs it."""
-        far = (self.shift.abs().amax(-1, keepdim=True) > 100 * self.scale).any()
-        z = z.double() if far and z.device.type != "mps" else z
+        """Constants in the type of `z`, or float64 where cancellation or units need it."""
+        far = self.shift.abs().amax(-1, keepdim=True) > 100 * self.scale
+        cancels = self.cost.cancels(self.scale)
+        double = (far | ~_single(self.scale) | cancels).any()
+        z = z.double() if double and z.device.type != "mps" else z
         return z, *(_broadcast(c, z) for c in self._constants_at(z.device, z.dtype))
 
     _placed = None
@@ -362,6 +384,11 @@ class AffineCost(Cost):
         return ((v - b) / scale).to(p.dtype)
 
 
+def _single(scale):
+    """Whether squares of such lengths, and far longer ones, are numbers in float32."""
+    return (scale > 1e-9) & (scale < 1e9)
+
+
 def _broadcast(constant, z):
     """A constant of shape (d,), or [K, d] of every class, next to z of [K, ..., d]."""
     if constant.dim() == 1:
@@ -371,6 +398,8 @@ def _broadcast(constant, z):
 
 
 def _conjugate_exponent(p):
+    if not p > 1:
+        raise ValueError(f"p must be > 1, got {p!r}.")
     return p / (p - 1)
 
 
@@ -495,6 +524,7 @@ def check_cost(cost, n_features, scale=1.0):
     and so is its degree: what holds there holds at every scale.
     """
     check_cost_parameters(cost, n_features)
+    _check_scale(cost, scale)
     if cost.homogeneity is not None:
         scale = 1.0
     generator = torch.Generator().manual_seed(0)
@@ -528,6 +558,22 @@ def check_cost(cost, n_features, scale=1.0):
             raise ValueError(f"{name}: velocity must be the inverse map of momentum.")
 
 
+def _check_scale(cost, scale):
+    """Raise where the data, or their cost, are in a unit out of floating-point reach."""
+    low, high = 1e-100, 1e100
+    if not low <= scale <= high:
+        raise ValueError(
+            f"X and X_target must differ, within or between them, by {low:g} to {high:g} "
+            f"or not at all, got {scale:.3g}: choose another unit."
+        )
+    degree = cost.homogeneity or 1.0
+    if not abs(degree * math.log10(scale)) <= 250:
+        raise ValueError(
+            f"cost={cost!r} of a displacement of {scale:.3g}, the size of those between "
+            f"X and X_target, is no floating-point number: choose another unit."
+        )
+
+
 def _check_degree(cost, v, value):
     k = cost.homogeneity
     if k is not None and not torch.allclose(cost.lagrangian(3 * v), 3**k * value):
@@ -544,7 +590,7 @@ def check_cost_parameters(cost, n_features):
     bounds = {"p": (1, "> 1"), "gamma": (None, ">= 0"), "delta": (0, "> 0")}
     for key, (low, wanted) in bounds.items():
         value = cost.get_params(deep=False).get(key, 1.5)
-        valid = isinstance(value, Real) and math.isfinite(value)
+        valid = isinstance(value, Real) and -1e300 < value < 1e300
         if not valid or not (value >= 0 if low is None else value > low):
             raise ValueError(f"{key} of {name} must be {wanted}, got {value!r}.")
     if isinstance(cost, QuadraticForm):

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 import torch
 from scipy.optimize import brentq
 from scipy.special import softmax
+from sklearn.utils import check_array
 
-from sk_ncf.costs import Cost, SquaredEuclidean, make_cost
+from sk_ncf.costs import Cost, SquaredEuclidean, check_cost, make_cost
+from sk_ncf.errors import LARGEST, check_finite, named
 
 __all__ = [
     "TransportProblem",
@@ -20,6 +23,9 @@ __all__ = [
     "make_swiss_roll_2d",
     "make_two_moons",
 ]
+
+
+MOST = 2**40  # rows or features
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class TransportProblem:
     @classmethod
     def draw(cls, n_samples, cost, forward, inverse, draw_source, rng):
         """The problem of a source law and its map, with samples of `n_samples` rows."""
+        _check_counts(n_samples=n_samples)
         X = draw_source(n_samples, rng)
         X_target = forward(draw_source(n_samples, rng))
         return cls(X, X_target, cost, forward, inverse, draw_source)
@@ -70,6 +77,7 @@ class TransportProblem:
         -------
         X, X_mapped : ndarray of shape (n_samples, n_features)
         """
+        _check_counts(n_samples=n_samples)
         X = self.draw_source(n_samples, np.random.default_rng(random_state))
         return X, self.forward(X)
 
@@ -90,6 +98,7 @@ def make_gaussians(n_samples=4096, n_features=2, *, random_state=None):
     -------
     TransportProblem
     """
+    _check_counts(n_features=n_features)
     rng = np.random.default_rng(random_state)
     (mean_x, cov_x), (mean_y, cov_y) = (_random_law(n_features, rng) for _ in range(2))
     root = _symmetric_power(cov_x, 0.5)
@@ -144,7 +153,11 @@ def make_convex_map(
     -------
     TransportProblem
     """
+    _check_counts(n_features=n_features)
+    if not (isinstance(size, Real) and 0 < size <= LARGEST):
+        raise ValueError(f"size must be a number in (0, {LARGEST:g}], got {size!r}.")
     cost, rng = make_cost(cost, cost_params), np.random.default_rng(random_state)
+    check_cost(cost, n_features, size)
     slope = rng.standard_normal((4 * n_features, n_features))
     slope /= np.linalg.norm(slope, axis=1, keepdims=True)
     offset, temperature = 0.3 * rng.standard_normal(len(slope)), 0.3
@@ -180,6 +193,7 @@ def make_two_moons(n_samples=1000, *, noise=0.05, random_state=None):
     -------
     ndarray of shape (n_samples, 2)
     """
+    _check_counts(n_samples=n_samples)
     rng = np.random.default_rng(random_state)
     angle = rng.uniform(0, np.pi, n_samples)
     upper = rng.integers(2, size=n_samples) == 1
@@ -203,6 +217,7 @@ def make_swiss_roll_2d(n_samples=1000, *, noise=0.05, random_state=None):
     -------
     ndarray of shape (n_samples, 2)
     """
+    _check_counts(n_samples=n_samples)
     rng = np.random.default_rng(random_state)
     grid = np.linspace(1.5 * np.pi, 4.5 * np.pi, 2049)
     speed = np.hypot(1, grid)  # of the curve below
@@ -230,6 +245,7 @@ def make_checkerboard(n_samples=1000, *, noise=0.0, random_state=None):
     -------
     ndarray of shape (n_samples, 2)
     """
+    _check_counts(n_samples=n_samples)
     rng = np.random.default_rng(random_state)
     row, half = rng.integers(4, size=n_samples), rng.integers(2, size=n_samples)
     corner = np.column_stack([2 * half + row % 2, row])
@@ -251,6 +267,7 @@ def make_eight_gaussians(n_samples=1000, *, noise=0.1, random_state=None):
     -------
     ndarray of shape (n_samples, 2)
     """
+    _check_counts(n_samples=n_samples)
     rng = np.random.default_rng(random_state)
     angle = np.pi / 4 * rng.integers(8, size=n_samples)
     centre = np.sqrt(2) * np.column_stack([np.cos(angle), np.sin(angle)])
@@ -277,11 +294,21 @@ def l2_uvp(mapped, exact, reference_variance=None):
     float
         In percent.
     """
-    mapped, exact = np.asarray(mapped, dtype=float), np.asarray(exact, dtype=float)
-    if reference_variance is None:
-        reference_variance = exact.var(axis=0).sum()
-    error = np.square(mapped - exact).sum(axis=1).mean()
-    return float(100 * error / reference_variance)
+    mapped, exact = _rows(mapped=mapped), _rows(exact=exact)
+    if mapped.shape != exact.shape:
+        raise ValueError(
+            f"mapped and exact must have the same shape, got {mapped.shape} and "
+            f"{exact.shape}."
+        )
+    with np.errstate(all="ignore"):
+        if reference_variance is None:
+            reference_variance = exact.var(axis=0).sum()
+        if not (isinstance(reference_variance, Real) and reference_variance > 0):
+            raise ValueError(
+                f"reference_variance must be > 0, got {reference_variance!r}."
+            )
+        error = np.square(mapped - exact).sum(axis=1).mean()
+        return check_finite(float(100 * error / reference_variance), "The error")
 
 
 def _random_law(d, rng):
@@ -310,5 +337,21 @@ def _gradient_size(displacement, direction, size, cost):
     return brentq(excess, 0, high) if excess(high) > 0 else high
 
 
+def _rows(**rows):
+    """Rows as a finite array of float64, by name."""
+    ((name, values),) = rows.items()
+    with named(name):
+        return check_array(values, dtype=np.float64, input_name=name)
+
+
+def _check_counts(**counts):
+    """Raise where a number of rows or features is none."""
+    for name, n in counts.items():
+        if not (isinstance(n, Integral) and 1 <= n <= MOST):
+            raise ValueError(f"{name} must be an integer in [1, {MOST}], got {n!r}.")
+
+
 def _with_noise(X, noise, rng):
+    if not (isinstance(noise, Real) and 0 <= noise <= LARGEST):
+        raise ValueError(f"noise must be a number in [0, {LARGEST:g}], got {noise!r}.")
     return X + noise * rng.standard_normal(X.shape)

@@ -1,7 +1,5 @@
 """Which rows are source and which are target: every check on the data a user gives."""
 
-import re
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -10,24 +8,12 @@ from scipy.stats import qmc
 from sklearn.utils import check_array
 from sklearn.utils.validation import _check_feature_names, validate_data
 
+from sk_ncf.errors import as_array, check_size, named
 from sk_ncf.labels import checked_labels
 
 __all__ = ["Rows", "both_sides", "checked_rows", "output_rows", "source_rows"]
 
 DTYPES = [np.float64, np.float32]
-
-
-@contextmanager
-def _named(name):
-    """Errors of others' checks that do not say whose value it was."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        text = str(error)
-        if re.search(rf"\b{name}\b", text.partition("\n")[0]):
-            raise
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{name}: {text}") from error
 
 
 class Rows(NamedTuple):
@@ -63,8 +49,9 @@ def both_sides(
     """
     labelled = bool(estimator.class_conditional)
     check_y(X, y, "the labels of the rows of X" if labelled else "ignored here")
-    with _named("X"):
+    with named("X"):
         X = validate_data(estimator, X, dtype=DTYPES, ensure_min_samples=2, reset=reset)
+    check_size("X", X)
     weight = checked_weight("sample_weight", sample_weight, len(X))
     rows = Rows(X, weight, _source_labels(y, len(X)) if labelled else None)
     extra = None
@@ -126,16 +113,24 @@ def _checked_side(side, rows, may_be_missing):
         raise ValueError(
             f"Found {n} {side} row while a minimum of 2 is required by NCFTransport."
         )
-    if not rows.weight.sum() > 0:
+    most = rows.weight.max()
+    if not most > 0:
         raise ValueError(f"The weights of the {side} rows are all zero.")
-    return rows
+    if rows.weight.strides == (0,):
+        return rows
+    # By a power of two, so that their squares are floating-point numbers too.
+    return rows._replace(weight=np.ldexp(rows.weight, -np.frexp(most)[1]))
 
 
 def check_y(X, y, meaning="ignored here"):
     """Raise where target rows were given in the place of y."""
     try:
-        shape_y = np.asarray(y).shape
-    except ValueError:  # lists of unequal lengths are no rows
+        shape_y = np.shape(y)
+    except (
+        ValueError,
+        TypeError,
+        RuntimeError,
+    ):  # lists of unequal lengths are no rows
         return
     shape = np.shape(X) if isinstance(X, list | tuple) else getattr(X, "shape", ())
     if len(shape_y) != 2 or len(shape) != 2:
@@ -149,13 +144,15 @@ def check_y(X, y, meaning="ignored here"):
 
 def checked_rows(estimator, X, *, copy=False):
     """Rows given to a fitted estimator."""
-    with _named("X"):
-        return validate_data(estimator, X, dtype=DTYPES, copy=copy, reset=False)
+    with named("X"):
+        rows = validate_data(estimator, X, dtype=DTYPES, copy=copy, reset=False)
+    check_size("X", rows)
+    return rows
 
 
 def checked_target(estimator, X_target, ensure_min_samples=1, name="X_target"):
     """Target rows, with the columns the estimator knows."""
-    with _named(name):
+    with named(name):
         rows = check_array(
             X_target,
             dtype=DTYPES,
@@ -168,6 +165,7 @@ def checked_target(estimator, X_target, ensure_min_samples=1, name="X_target"):
             f"{name} has {rows.shape[1]} features, but X has "
             f"{estimator.n_features_in_} features: both sides need the same columns."
         )
+    check_size(name, rows)
     _check_feature_names(estimator, X_target, reset=False)
     return rows
 
@@ -176,8 +174,7 @@ def checked_weight(name, weight, n):
     """Row weights as float64, ones where there are none."""
     if weight is None:
         return np.broadcast_to(1.0, n)
-    with _named(name):
-        weight = np.asarray(weight, dtype=np.float64)
+    weight = as_array(name, weight, np.float64)
     if weight.ndim == 0:
         weight = np.full(n, float(weight))
     if weight.shape != (n,):
@@ -186,7 +183,7 @@ def checked_weight(name, weight, n):
         raise ValueError(f"{name} contains NaN or infinity.")
     if (weight < 0).any():
         raise ValueError(f"{name} must be >= 0, got a minimum of {weight.min()}.")
-    if not weight.sum() > 0:
+    if not weight.any():
         raise ValueError(f"{name} must not be all zero.")
     return weight
 
@@ -195,7 +192,7 @@ def source_rows(sample_domain, n, default_domain):
     """Mask of the source rows, shape (n,): sample_domain >= 0, or the default."""
     if sample_domain is None:
         return np.full(n, default_domain == "source")
-    domain = np.asarray(sample_domain)
+    domain = as_array("sample_domain", sample_domain)
     if domain.dtype.kind not in "iufb" or not np.isfinite(domain).all():
         raise ValueError(
             "sample_domain must be integers (>= 0 source, < 0 target), got "
@@ -218,14 +215,17 @@ def output_rows(output_distribution, n_features, rng, n=16384):
     far closer to the truth than those of random draws (Owen, 1998).
     """
     if callable(output_distribution):
-        rows = np.asarray(output_distribution(size=(n, n_features), random_state=rng))
+        rows = output_distribution(size=(n, n_features), random_state=rng)
+        rows = as_array("output_distribution", rows)
         if rows.shape != (n, n_features):
             raise ValueError(
                 f"output_distribution must return shape {(n, n_features)} when called "
                 f"with size={(n, n_features)}, got {rows.shape}."
             )
-        with _named("output_distribution"):
-            return check_array(rows, dtype=DTYPES, input_name="output_distribution")
+        with named("output_distribution"):
+            rows = check_array(rows, dtype=DTYPES, input_name="output_distribution")
+        check_size("output_distribution", rows)
+        return rows
     seed = np.random.default_rng(rng.randint(2**31))
     uniform = qmc.Sobol(n_features, rng=seed).random(n)
     if output_distribution == "uniform":

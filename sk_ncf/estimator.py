@@ -19,6 +19,7 @@ from sk_ncf.conditional import pairs_of_classes
 from sk_ncf.costs import COSTS, Cost, make_cost
 from sk_ncf.devices import resolve_device
 from sk_ncf.domains import both_sides, checked_rows, checked_target, source_rows
+from sk_ncf.errors import as_array
 from sk_ncf.forks import one_thread_after_fork
 from sk_ncf.labels import checked_labels
 from sk_ncf.losses import KERNELS
@@ -38,6 +39,8 @@ except ImportError:
 
 
 __all__ = ["NCFTransport"]
+
+LARGE = 1e30  # of weights, rates and tolerances: a number in float32 and its square
 
 # Fitted attributes that a fit without classes has not.
 OF_CLASSES = (
@@ -253,29 +256,29 @@ class NCFTransport(
         "classifier": [HasMethods(["fit", "predict"]), None],
         "output_distribution": [StrOptions({"normal", "uniform"}), callable],
         "default_domain": [StrOptions({"source", "target"})],
-        "n_members": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "n_members": [StrOptions({"auto"}), Interval(Integral, 1, 1024, closed="both")],
         "hidden_layer_sizes": [StrOptions({"auto"}), tuple, list],
         "batch_size": [
             StrOptions({"auto"}),
-            Interval(Integral, 2, None, closed="left"),
+            Interval(Integral, 2, 2**24, closed="both"),
         ],
         "learning_rate_init": [
             StrOptions({"auto"}),
-            Interval(Real, 0, None, closed="neither"),
+            Interval(Real, 0, LARGE, closed="right"),
         ],
         "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "hj_weight": [Interval(Real, 0, None, closed="left")],
+        "tol": [Interval(Real, 0, LARGE, closed="both")],
+        "hj_weight": [Interval(Real, 0, LARGE, closed="both")],
         "momentum_weight": [
             StrOptions({"auto"}),
-            Interval(Real, 0, None, closed="left"),
+            Interval(Real, 0, LARGE, closed="both"),
         ],
-        "dual_weight": [Interval(Real, 0, None, closed="left")],
-        "hopf_lax_weight": [Interval(Real, 0, None, closed="left")],
-        "mmd_weight": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        "dual_weight": [Interval(Real, 0, LARGE, closed="both")],
+        "hopf_lax_weight": [Interval(Real, 0, LARGE, closed="both")],
+        "mmd_weight": [StrOptions({"auto"}), Interval(Real, 0, LARGE, closed="both")],
         "kernel": [StrOptions(set(KERNELS))],
         "net": [NeuralNet, None],
         "callbacks": [list, tuple, None],
@@ -693,7 +696,7 @@ class NCFTransport(
             If t is outside [0, 1].
         """
         fitted, rows, mask = self._to_map(X, sample_domain)
-        t = np.asarray(t)
+        t = as_array("t", t)
         number = t.dtype.kind in "iufb" and t.shape in ((), (len(rows),))
         if not number or not ((t >= 0) & (t <= 1)).all():
             raise ValueError(
@@ -701,7 +704,7 @@ class NCFTransport(
             )
         share, part = t[mask, None] if t.ndim else t, rows[mask]
         codes = self._codes(part, sample_label, mask)
-        moved = part + share * (fitted.forward(part, codes) - part)
+        moved = (1 - share) * part + share * fitted.forward(part, codes)
         return _replaced(rows, mask, moved.astype(rows.dtype, copy=False))
 
     def _to_map(self, X, sample_domain, source=True):

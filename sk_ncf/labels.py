@@ -1,6 +1,6 @@
 """Class labels: what is known, what is missing, and a class for every row."""
 
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import clone
@@ -8,8 +8,9 @@ from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
-from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import has_fit_parameter
+
+from sk_ncf.errors import as_array
 
 __all__ = [
     "checked_labels",
@@ -41,7 +42,7 @@ def checked_labels(name, labels, n):
 
 def _one_dimensional(name, labels, n):
     mixed = isinstance(labels, list | tuple)  # or a NaN among strings becomes "nan"
-    values = np.asarray(labels, dtype=object if mixed else None)
+    values = as_array(name, labels, object if mixed else None)
     if values.ndim == 0:
         raise ValueError(f"{name} must have shape ({n},), got {labels!r}.")
     if values.ndim == 2 and values.shape[1] == 1:
@@ -84,7 +85,7 @@ def _check_kind(name, known):
         raise ValueError(
             f"{name} must hold integers, strings or booleans, got {known[0]!r}."
         )
-    if kinds == ["number"] and type_of_target(known.astype(float)) == "continuous":
+    if kinds == ["number"] and not all(isinstance(v, Integral) for v in known):
         raise ValueError(
             f"{name} must hold class labels where class_conditional is set, got "
             "continuous values. Unknown label type: bin a regression target first, "
@@ -167,5 +168,5 @@ def new_classifier(classifier, n_rows, n_classes):
     if n_classes > MANY_CLASSES:
         return KNeighborsClassifier(weights="distance")
     if n_rows <= MANY:
-        return SVC(C=10)
+        return SVC(C=10, random_state=0)  # or it takes a number of the global generator
     return HistGradientBoostingClassifier(random_state=0)

@@ -27,6 +27,7 @@ __all__ = [
 
 
 QUADRATIC = SquaredEuclidean | QuadraticForm  # whose start is the Gaussian map
+LEAST_VARIANCE = 1e-280  # below which covariances lose their digits
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,8 @@ class Preconditioner:
         shift = torch.from_numpy(mean_y - mean_x)
         scale = np.sqrt((np.trace(cov_x) + np.trace(cov_y)) / (2 * d))
         # Without spread (single points) the shift itself is the only length there is.
-        scale = float(scale or np.abs(shift.numpy()).max() or 1.0)
+        scale = float(scale or np.abs(shift.numpy()).max())
+        scale = scale if scale > np.sqrt(LEAST_VARIANCE) else 1.0
         unit = _cost_unit(cost, shift, scale)
         eye = np.eye(d)
         source, target = (
@@ -178,7 +180,8 @@ class Preconditioner:
 def weighted_moments(X, weight, chunk=65536):
     """Mean (d,) and covariance (d, d) of weighted rows, in float64, by chunks.
 
-    Relative to the first row, so that a constant feature has variance zero exactly.
+    Relative to the first row, so that a constant feature has variance zero exactly; and
+    so has one whose variance is no normal floating-point number.
     """
     total = weight.sum()
     origin = X[0].astype(np.float64)
@@ -187,7 +190,8 @@ def weighted_moments(X, weight, chunk=65536):
     for s in _chunks(X, chunk):
         centred = X[s] - origin - shift
         cov += centred.T @ (weight[s, None] / total * centred)
-    return origin + shift, cov
+    seen = np.diag(cov) > LEAST_VARIANCE
+    return origin + shift, np.where(np.outer(seen, seen), cov, 0.0)
 
 
 def common_cost(preconditioners, n_members=1):
@@ -327,6 +331,9 @@ def _oas_intensity(cov, n):
 
 def _cost_unit(cost, shift, scale):
     r"""lambda such that :math:`\nabla \tilde L` has the size of its argument there."""
+    degree = cost.homogeneity
+    if degree is not None and scale != 1:  # no power of the features' unit in between
+        return _cost_unit(cost, shift / scale, 1.0) * scale**degree
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(512, len(shift), generator=generator, dtype=torch.float64)
     p = cost.momentum(scale * z + shift) - cost.momentum(shift)

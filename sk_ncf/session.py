@@ -4,6 +4,7 @@ import copy
 import math
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -48,6 +49,7 @@ from sk_ncf.training import (
 
 __all__ = ["FitResult", "FitSession"]
 
+WIDEST = 2**16  # layer
 EPOCH = 100  # steps between two looks at the held-out risk
 TOO_FEW = 4  # training rows, below which a class keeps its start
 OF_ONE_FIT = ("sklearn", "checkpoint")  # callbacks
@@ -467,11 +469,11 @@ def _scale(moments):
 
 def _layer_sizes(sizes):
     sizes = tuple(sizes)
-    valid = sizes and all(isinstance(w, (int, np.integer)) and w > 0 for w in sizes)
+    valid = sizes and all(isinstance(w, Integral) and 0 < w <= WIDEST for w in sizes)
     if not valid or len(set(sizes)) > 1:
         raise ValueError(
             "hidden_layer_sizes must be 'auto' or equal positive integers (the layers "
-            f"are residual), got {sizes!r}."
+            f"are residual), at most {WIDEST}, got {sizes!r}."
         )
     return sizes
 

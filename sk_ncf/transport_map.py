@@ -5,6 +5,8 @@ import copy
 import numpy as np
 import torch
 
+from sk_ncf.errors import check_finite
+
 __all__ = ["TransportMap", "discrete_dual_value"]
 
 
@@ -54,7 +56,8 @@ class TransportMap:
         """c(x, y) row by row, in float64, shape (n,)."""
         x, y = (torch.from_numpy(Z.astype(np.float64)) for Z in (X, Y))
         with torch.no_grad():
-            return self.preconditioners[0].original_cost(x, y).numpy()
+            cost = self.preconditioners[0].original_cost(x, y).numpy()
+        return check_finite(cost, "The cost")
 
     def held_out_dual(self, X, Y, k=0):
         r"""Held-out estimate of the dual value of class k, -J in the units of the cost.
@@ -74,7 +77,8 @@ class TransportMap:
         source, minimum = torch.cat(sources, -1).mean(), torch.cat(minima, -1).mean()
         offsets = frame.offsets(X, frame.source, -1.0).mean()
         offsets += frame.offsets(Y, frame.target, 1.0).mean()
-        return float(frame.unit * (minimum - source).item() + offsets)
+        dual = float(frame.unit * (minimum - source).item() + offsets)
+        return check_finite(dual, "The dual value")
 
     def _mapped(self, X, codes, enter, leave, function):
         out = np.empty_like(X, order="C")
@@ -84,8 +88,9 @@ class TransportMap:
                 rows = self._tensor(enter_.forward(X[at]), X.dtype)
                 with torch.no_grad():
                     mapped = function(flow, rows)[0].cpu().double().numpy()
-                out[at] = leave_.inverse(mapped)
-        return out
+                with np.errstate(over="ignore", invalid="ignore"):
+                    out[at] = leave_.inverse(mapped)
+        return check_finite(out, "The map")
 
     def _potential(self, X, codes, side, t):
         values = np.empty(len(X))
@@ -95,7 +100,7 @@ class TransportMap:
                 u = flow.potential(rows, torch.full_like(rows[..., 0], t))
                 u = u[0].detach().cpu().double().numpy()
                 values[at] = getattr(frame, f"{side}_potential")(X[at], u)
-        return values
+        return check_finite(values, "The potential")
 
     def _by_class(self, X, codes, dtype):
         """Change of variables, flow and places of the rows of every class there is."""
@@ -154,4 +159,4 @@ def discrete_dual_value(cost, X, Y, f, chunk_size=1024):
     with torch.no_grad():
         g = target_transform(f)
         f = source_transform(g)
-        return float(f.mean() + g.mean())
+        return check_finite(float(f.mean() + g.mean()), "The dual value")

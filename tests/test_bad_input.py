@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from fits import quick, refused, two_samples
+import torch
+from fits import quick, refused, start_map, two_samples
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
 
@@ -73,6 +74,13 @@ DATA = {
         "Sparse data .* X_target, but dense",
     ),
     "one dimension": ({"X": X[:, 0]}, "X: Expected 2D array, got 1D"),
+    "too large": ({"X": 1e101 * X}, r"X must hold values of at most 1e\+100 .* got 2"),
+    "target too large": (
+        {"X_target": 1e200 * Y},
+        "X_target must hold values of at most",
+    ),
+    "integer too large": ({"X": _with(X, 10**400, object)}, "X: int too large"),
+    "tensor with a gradient": ({"X": torch.ones(4, 2).requires_grad_()}, "X: .*grad"),
     "negative weight": (
         {"sample_weight": _weight(40, _5=-2)},
         r"sample_weight must be >= 0, got a minimum of -2\.0",
@@ -160,6 +168,16 @@ PARAMETERS = {
         r"hidden_layer_sizes .*\(8, 4\)",
     ),
     "device": ({"device": "abacus"}, "device .*'auto'.* abacus"),
+    "device without data": (
+        {"device": "meta"},
+        "device .*'auto'.* at hand, got 'meta'",
+    ),
+    "huge p": ({"cost": Lp(1e300)}, r"p of Lp must be > 1, got 1e\+300|not finite"),
+    "p of huge integer": ({"cost": Lp(10**400)}, "p of Lp must be > 1, got 1000"),
+    "too wide": (
+        {"hidden_layer_sizes": (10**9,)},
+        "hidden_layer_sizes .*at most 65536",
+    ),
     "shape of the output distribution": (
         {"output_distribution": _returns(lambda size: np.ones(3))},
         r"output_distribution must return shape \(\d+, 2\) .* got \(3,\)",
@@ -183,6 +201,9 @@ PARAMETERS = {
             ("default_domain", "both"),
             ("net", "sgd"),
             ("callbacks", 3),
+            ("tol", np.inf),
+            ("n_members", 10**9),
+            ("batch_size", 10**15),
         ]
     },
 }
@@ -245,3 +266,23 @@ def test_target_rows_with_other_columns_are_refused_after_the_fit(method, fitted
 def test_time_outside_the_unit_interval_isrefused(t, fitted):
     message = r"t must be a number in \[0, 1\] or 40 of them, got"
     refused(fitted, "interpolate", {"X": X, "t": t}, message)
+
+
+@pytest.mark.parametrize("method", ["transform", "inverse_transform", "interpolate"])
+def test_rows_for_which_float32_overflows_are_refused(method, fitted):
+    far = np.float32(3e38) * np.sign(X).astype(np.float32)
+    options = {"t": 0.5} if method == "interpolate" else {}
+    refused(fitted, method, {"X": far, **options}, "The map is beyond floating-point")
+
+
+@pytest.mark.parametrize("method", ["transport_cost", "dual_value"])
+def test_rows_whose_cost_overflows_are_refused(method):
+    start = start_map(cost=NormPower(4)).fit(X, X_target=Y)
+    options = {"X_target": Y} if method == "dual_value" else {}
+    refused(start, method, {"X": 1e99 * X, **options}, "beyond floating-point")
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_samples_that_differ_by_too_little_are_refused(method):
+    message = "X and X_target must differ, .* by 1e-100 to .* got .*e-11"
+    refused(quick(), method, {"X": 1e-110 * X, "X_target": 1e-110 * Y}, message)

@@ -1,0 +1,54 @@
+"""What leaves the package says whose value was wrong, whoever noticed."""
+
+import re
+from contextlib import contextmanager
+
+import numpy as np
+
+__all__ = ["LARGEST", "as_array", "check_finite", "check_size", "named"]
+
+LARGEST = 1e100  # of values: their squares, summed up, are floating-point numbers too
+
+
+@contextmanager
+def named(name):
+    """Errors of others' checks, as ValueError or TypeError that say whose value it was.
+
+    NumPy's warnings on the way to such an error are silenced.
+    """
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        text = str(error)
+        documented = isinstance(error, TypeError | ValueError)
+        if documented and re.search(rf"\b{name}\b", text.partition("\n")[0]):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name}: {text}") from error
+
+
+def as_array(name, value, dtype=None):
+    """`value` as an array, or an error that names it."""
+    with named(name):
+        return np.asarray(value, dtype=dtype)
+
+
+def check_size(name, rows):
+    """Raise where rows, of at least one value, hold any above LARGEST in size."""
+    most = max(float(rows.max()), -float(rows.min())) if rows.size else 0.0
+    if most > LARGEST:
+        raise ValueError(
+            f"{name} must hold values of at most {LARGEST:g} in size, got {most:g}: the "
+            "cost is a power of their differences."
+        )
+
+
+def check_finite(values, what):
+    """The values, or an error where any of them has overflowed."""
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"{what} is beyond floating-point numbers for some rows: they are too far "
+            "from those of the fit, or from each other, for this cost and data type."
+        )
+    return values
