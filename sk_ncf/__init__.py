@@ -9,10 +9,12 @@ from sk_ncf.costs import (
     QuadraticForm,
     SquaredEuclidean,
 )
+from sk_ncf.diagnostics import DistrustWarning
 from sk_ncf.estimator import NCFTransport
 
 __all__ = [
     "Cost",
+    "DistrustWarning",
     "Elastic",
     "Lp",
     "NCFTransport",
