@@ -137,9 +137,15 @@ def run(problem, name, n_rows):
 
 def correlation(rows, n, key="error"):
     """Spearman's, over both directions of all fits."""
-    true = [e for row in rows for e in row["true"]]
-    said = [e for row in rows for e in row[n][key]]
-    return spearmanr(true, said).statistic
+    true = np.ravel([row["true"] for row in rows])
+    return spearmanr(true, np.ravel([said(row[n], key) for row in rows])).statistic
+
+
+def said(found, key):
+    """A diagnostic of both directions; "distance" is the error without the round trip."""
+    if key == "distance":
+        return np.subtract(found["error"], found["round_trip"])
+    return found[key]
 
 
 def report(rows, n_rows):
@@ -150,7 +156,7 @@ def report(rows, n_rows):
         values = "".join(f"{correlation(part, n):>8.2f}" for n in n_rows)
         errors_ = np.ravel([row["true"] for row in part])
         print(f"{name:<28}{values}   errors {errors_.min():.2g} to {errors_.max():.3g}")
-    for key in ("error", "energy", "round_trip", "residual"):
+    for key in ("error", "distance", "round_trip", "energy", "residual"):
         values = "".join(f"{correlation(judged, n, key):>8.2f}" for n in n_rows)
         print(f"{'all, by ' + key:<28}{values}   {len(judged)} fits, both directions")
     for n in n_rows:

@@ -15,7 +15,8 @@ from skorch import NeuralNet
 
 from sk_ncf.conditional import pairs_of_classes
 from sk_ncf.costs import COSTS, Cost, make_cost
-from sk_ncf.diagnostics import DistrustWarning, Side, diagnose
+from sk_ncf.diagnosis import Side, diagnose
+from sk_ncf.diagnostics import DistrustWarning
 from sk_ncf.domains import (
     both_sides,
     checked_rows,

@@ -13,15 +13,13 @@ from scipy.spatial.distance import cdist
 
 from sk_ncf import DistrustWarning
 from sk_ncf.datasets import l2_uvp
-from sk_ncf.diagnostics import (
-    Diagnostics,
-    Direction,
-    Side,
-    _energy,
-    _excess,
-    _least_moves,
-    _p_value,
-    diagnose,
+from sk_ncf.diagnosis import Side, diagnose
+from sk_ncf.diagnostics import Diagnostics, Direction
+from sk_ncf.discrepancy import (
+    energy_distance,
+    excess,
+    least_moves,
+    p_value_of_one_law,
 )
 from sk_ncf.sampling import equal_weights, unique_rows
 from sk_ncf.support import AT_MOST_KEPT, Support, _least_keys
@@ -57,14 +55,14 @@ def test_energy_distance_of_one_feature_is_that_of_scipy():
     x, y = np.random.default_rng(0).standard_normal((2, 30, 1))
     y += 0.5
     pooled = np.concatenate([x, y])
-    found = _energy(cdist(pooled, pooled), np.arange(30), np.arange(30, 60))
+    found = energy_distance(cdist(pooled, pooled), np.arange(30), np.arange(30, 60))
     assert found == pytest.approx(stats.energy_distance(x[:, 0], y[:, 0]) ** 2)
 
 
 def test_least_moves_of_one_feature_are_those_of_sorted_rows():
     x, y = np.random.default_rng(0).standard_normal((2, 30, 1))
     sorted_moves = np.square(np.sort(x, axis=0) - np.sort(y, axis=0)).mean()
-    assert _least_moves(cdist(x, y)) == pytest.approx(sorted_moves)
+    assert least_moves(cdist(x, y)) == pytest.approx(sorted_moves)
 
 
 @pytest.mark.parametrize("d", [1, 8])
@@ -74,7 +72,7 @@ def test_excess_of_a_shift_is_its_square_without_bias(d, shift):
     for _ in range(60):
         parts = rng.standard_normal((4, 40, d))
         parts[:2] += shift / np.sqrt(d)
-        found.append(_excess(lambda a, b: _least_moves(cdist(a, b)), parts))
+        found.append(excess(lambda a, b: least_moves(cdist(a, b)), parts))
     assert abs(np.mean(found) - shift**2) < 4 * stats.sem(found)
 
 
@@ -85,7 +83,7 @@ def test_permutation_test_has_its_level_and_its_power():
         for _ in range(200):
             x, y = rng.standard_normal((2, 12, 3))
             pooled = np.concatenate([x, y + shift])
-            yield _p_value(cdist(pooled, pooled), rng, 19)
+            yield p_value_of_one_law(cdist(pooled, pooled), rng, 19)
 
     rejected = sum(p <= 0.1 for p in p_values(0.0))
     low, high = stats.binom(200, 0.1).interval(0.999)
@@ -126,6 +124,9 @@ def test_gap_of_the_exact_map_is_zero_but_for_sampling(exact):
     n = 500
     found = judged(exact, normal(n, 1), normal(n, 2, shift=SHIFT))
     # f and g are linear with slope SHIFT: these are the standard errors of their means.
+    rows = normal(n, 1), normal(n, 2, shift=SHIFT)
+    assert found.score == pytest.approx(exact.score(rows[0], X_target=rows[1]))
+    assert found.gap == found.transport_cost - found.score
     assert abs(found.gap) < 4 * np.linalg.norm(SHIFT) / np.sqrt(n)
 
 
@@ -210,7 +211,7 @@ VERDICTS = {
 def test_the_worse_direction_decides_and_few_rows_condemn_no_map(words, side):
     one = Direction(0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.01)
     both = {"forward": one, "inverse": one, side: replace(one, **VERDICTS[words])}
-    found = Diagnostics(**both, transport_cost=1.0, dual_value=1.0, n_rows=100)
+    found = Diagnostics(**both, transport_cost=1.0, score=1.0, n_rows=100)
     assert words in found.verdict
     assert found.trusted == ("Do not trust" not in words)
     assert found.error == VERDICTS[words]["error"]
