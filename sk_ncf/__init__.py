@@ -10,11 +10,13 @@ from sk_ncf.costs import (
     QuadraticForm,
     SquaredEuclidean,
 )
+from sk_ncf.diagnostics import DistrustWarning
 from sk_ncf.estimator import NCFTransport
 from sk_ncf.persistence import load, save
 
 __all__ = [
     "Cost",
+    "DistrustWarning",
     "Elastic",
     "Lp",
     "ModelFileError",

@@ -44,9 +44,9 @@ class ClassLabels:
         """Whether every class has a map of its own."""
         return self.seen is not None
 
-    def codes(self, X, labels, source):
+    def codes(self, X, labels, source, name="sample_label"):
         """Classes of rows by number: of the checked labels, or as a classifier says."""
-        codes = encoded("sample_label", labels, self.classes)
+        codes = encoded(name, labels, self.classes)
         unknown = codes == -1
         if not unknown.any():
             return codes
@@ -59,7 +59,7 @@ class ClassLabels:
             )
         if classifier is None:
             raise ValueError(
-                f"sample_label must be given for all {'source' if source else 'target'} "
+                f"{name} must be given for all {'source' if source else 'target'} "
                 "rows: that side of the fit was a distribution, so that nothing tells "
                 "the class of its rows."
             )

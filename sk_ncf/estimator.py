@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
@@ -18,7 +18,15 @@ from skorch import NeuralNet
 from sk_ncf.conditional import pairs_of_classes
 from sk_ncf.costs import COSTS, Cost, make_cost
 from sk_ncf.devices import resolve_device
-from sk_ncf.domains import both_sides, checked_rows, checked_target, source_rows
+from sk_ncf.diagnosis import Side, diagnose
+from sk_ncf.diagnostics import DistrustWarning
+from sk_ncf.domains import (
+    both_sides,
+    checked_rows,
+    checked_target,
+    checked_weight,
+    source_rows,
+)
 from sk_ncf.errors import as_array
 from sk_ncf.forks import one_thread_after_fork
 from sk_ncf.labels import checked_labels
@@ -717,15 +725,15 @@ class NCFTransport(
     def _maps_by_class(self):
         return self._labels is not None and self._labels.by_class
 
-    def _codes(self, rows, label, mask=None, source=True):
+    def _codes(self, rows, label, mask=None, source=True, name="sample_label"):
         """Classes of rows by number; None where there is one map for all."""
         if not self._maps_by_class():
             return None
         mask = np.ones(len(rows), dtype=bool) if mask is None else mask
         if label is None or np.asarray(label).ndim == 0:
             label = [label] * len(mask)
-        labels = checked_labels("sample_label", label, len(mask))[mask]
-        return self._labels.codes(rows, labels, source)
+        labels = checked_labels(name, label, len(mask))[mask]
+        return self._labels.codes(rows, labels, source, name)
 
     def _transport_map(self):
         return TransportMap(
@@ -873,6 +881,93 @@ class NCFTransport(
     def __dask_tokenize__(self):
         # Dask names its tasks by what their functions hold.
         return type(self).__name__, joblib.hash(self)
+
+    def diagnostics(
+        self,
+        X,
+        X_target=None,
+        *,
+        sample_label=None,
+        target_label=None,
+        sample_weight=None,
+        target_weight=None,
+        n_permutations=199,
+        random_state=None,
+    ):
+        """Whether the map is to be trusted, judged on rows that were not in the fit.
+
+        At most 1,024 rows of either side are looked at, as many of one as of the other.
+        With ``class_conditional="label"`` every class is judged by itself, and the mean
+        over the source rows is given.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Source rows that were not in the fit.
+        X_target : array-like of shape (n_target_samples, n_features), default=None
+            Target rows that were not in the fit; None takes rows that the fit reserved.
+        sample_label : label or array-like of shape (n_samples,), default=None
+            Classes of the rows of X, as in :meth:`transform`.
+        target_label : label or array-like of shape (n_target_samples,), default=None
+            Classes of the rows of X_target, as in :meth:`inverse_transform`.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows of X, >= 0: rows are looked at in proportion to them.
+        target_weight : array-like of shape (n_target_samples,), default=None
+            Weights of the rows of X_target, >= 0.
+        n_permutations : int, default=199
+            Permutations of the test; the least p-value is 1 / (n_permutations + 1).
+        random_state : int, RandomState instance or None, default=None
+            Seed of the rows that are looked at and of the permutations. None draws it
+            from NumPy's global generator.
+
+        Returns
+        -------
+        diagnostics : Diagnostics
+            See :class:`~sk_ncf.diagnostics.Diagnostics`; printed, it can be read.
+
+        Raises
+        ------
+        ValueError
+            If a side has fewer than 8 rows of one class, or an argument is not valid.
+
+        Warns
+        -----
+        DistrustWarning
+            If the map is not to be trusted on these rows.
+        """
+        check_is_fitted(self)
+        check_scalar(n_permutations, "n_permutations", Integral, min_val=1)
+        source = self._side(checked_rows(self, X), sample_label, sample_weight)
+        of_target = target_label, target_weight
+        if X_target is None:
+            target = self._reserved(*of_target)
+        else:
+            target = self._side(checked_target(self, X_target), *of_target, "target")
+        fitted, supports = self._transport_map(), self._session.supports
+        rng = check_random_state(random_state)
+        found = diagnose(fitted, source, target, supports, rng, n_permutations)
+        if not found.trusted:
+            warnings.warn(found.verdict, DistrustWarning, stacklevel=2)
+        return found
+
+    def _side(self, rows, label, weight, prefix="sample"):
+        """Rows to judge by, with their classes and weights."""
+        is_source, name = prefix == "sample", f"{prefix}_label"
+        codes = self._codes(rows, label, source=is_source, name=name)
+        if weight is not None:
+            weight = checked_weight(f"{prefix}_weight", weight, len(rows))
+        return Side(rows, codes, weight)
+
+    def _reserved(self, label, weight):
+        """The target rows that the fit kept apart."""
+        for name, value in (("target_label", label), ("target_weight", weight)):
+            if value is not None:
+                raise ValueError(f"{name} is of the rows of X_target, which is None.")
+        kept = [target for _, target in self._score_rows]
+        codes = np.repeat(np.arange(len(kept)), [len(rows) for rows in kept])
+        return Side(
+            np.concatenate(kept), codes if self._maps_by_class() else None, None
+        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

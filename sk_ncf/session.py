@@ -36,6 +36,7 @@ from sk_ncf.potential import MeanPotential
 from sk_ncf.preconditioner import Preconditioner, common_cost
 from sk_ncf.risk import held_out_risk, matching_risk, of_first_process
 from sk_ncf.sampling import PairSampler, smoothing_scale, unique_rows
+from sk_ncf.support import Support
 from sk_ncf.training import (
     MANY_ROWS,
     Objective,
@@ -91,6 +92,7 @@ class FitSession:
         self.estimator, self.stream = estimator, stream
         self.n_features, self.n_classes = estimator.n_features_in_, len(pairs)
         self.shared = estimator.class_conditional == "shared"
+        self.supports = [(None, None)] * self.n_classes  # of both sides
         self.n_potentials = 1 if self.shared else self.n_classes
         self.score_rows, self.net = None, None
         self.held_out, self.risk, self.schedule = None, None, None
@@ -193,6 +195,10 @@ class FitSession:
     def _split(self, samples):
         """Rows to train on, to select by and to score with."""
         estimator = self.estimator
+        self.supports = [
+            tuple(map(Support.of, *pairs))
+            for pairs in zip(samples, self.supports, strict=True)
+        ]
         share = estimator.validation_fraction if estimator.early_stopping else None
         self.parts = [parted(*s, self.n_members, share, self.rng) for s in samples]
         if self.score_rows is None:

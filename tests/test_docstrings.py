@@ -27,7 +27,7 @@ NOT_ASKED = {
     "SS05",  # "Minus the risk" is no verb in the third person
 }
 # What a user calls documents every parameter and what it returns.
-DOOR = ("costs", "datasets", "estimator", "persistence", "plotting")
+DOOR = ("costs", "datasets", "diagnostics", "estimator", "persistence", "plotting")
 DOOR_ASKS = {"PR01", "PR02", "RT01"}
 COST_METHODS = ["hamiltonian", "lagrangian", "momentum", "pairwise", "velocity"]
 
