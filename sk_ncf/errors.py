@@ -15,6 +15,10 @@ def named(name):
     """Errors of others' checks, as ValueError or TypeError that say whose value it was.
 
     NumPy's warnings on the way to such an error are silenced.
+
+    Yields
+    ------
+    None
     """
     try:
         with np.errstate(all="ignore"):
