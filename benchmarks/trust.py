@@ -39,7 +39,7 @@ from sk_ncf import NCFTransport
 N = 4096
 SMALL = {"n_members": 1, "hidden_layer_sizes": (48, 48, 48), "batch_size": 128}
 TO_THE_END = {**SMALL, "early_stopping": False}
-# Rows of a side, and parameters: from maps that are hardly trained to the default.
+# Rows of a side, and parameters: from maps that are hardly trained to good ones.
 FITS = {
     "start": (N, {"max_iter": 1, "tol": 1e9}),
     "200 steps": (N, {**TO_THE_END, "max_iter": 200}),
@@ -52,7 +52,7 @@ FITS = {
     "64 rows": (64, {**SMALL, "max_iter": 300}),
     "256 rows": (256, {**SMALL, "max_iter": 500}),
     "256 rows by heart": (256, {**TO_THE_END, "max_iter": 500}),
-    "default": (N, {}),
+    "800 steps": (N, {**SMALL, "max_iter": 800}),
 }
 WRONG_COST = "wrong cost"  # the map of another problem: no diagnostic can know
 COSTS = (
