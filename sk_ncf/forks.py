@@ -28,6 +28,10 @@ def one_thread_after_fork():
     The thread that survives a fork believes in the pool of its parent, and hangs the
     first time it hands out work. Threads that are started later have pools of their
     own, and so has a process that was started by other means: nothing changes there.
+
+    Yields
+    ------
+    None
     """
     if threading.get_ident() != _survivor:
         yield
