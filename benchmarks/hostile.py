@@ -1,5 +1,7 @@
 """Values for `fuzz.py`: what a method expects, what is odd, and what is hostile."""
 
+import atexit
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -23,7 +25,8 @@ from sk_ncf import (
 )
 from sk_ncf.training import NCFNet
 
-FOLDER = tempfile.TemporaryDirectory()
+FOLDER = Path(tempfile.mkdtemp())
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 SIZES = (1, 2, 3, 5, 8, 17, 40)
 FAMILIES = {
     "normal": lambda rng, n, d: rng.standard_normal((n, d)),
@@ -66,7 +69,7 @@ def odd_rows(rng, n=None, d=2):
 def _memory_map(rows):
     if rows.dtype == object:
         return rows
-    path = Path(FOLDER.name, "rows.npy")
+    path = FOLDER / "rows.npy"
     path.unlink(missing_ok=True)  # maps of the old file stay
     np.save(path, rows)
     return np.load(path, mmap_mode="r")

@@ -170,7 +170,7 @@ PARAMETERS = {
     "device": ({"device": "abacus"}, "device .*'auto'.* abacus"),
     "device without data": (
         {"device": "meta"},
-        "device .*'auto'.* at hand, got 'meta'",
+        "device .*'auto'.* got 'meta'",
     ),
     "huge p": ({"cost": Lp(1e300)}, r"p of Lp must be > 1, got 1e\+300|not finite"),
     "p of huge integer": ({"cost": Lp(10**400)}, "p of Lp must be > 1, got 1000"),
