@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from scipy.special import softmax
 from sklearn.utils import check_array
 
 from sk_ncf.costs import Cost, SquaredEuclidean, check_cost, make_cost
-from sk_ncf.errors import LARGEST, check_finite, named
+from sk_ncf.errors import LARGEST, check_finite, is_number, named
 
 __all__ = [
     "TransportProblem",
@@ -154,9 +154,12 @@ def make_convex_map(
     TransportProblem
     """
     _check_counts(n_features=n_features)
-    if not (isinstance(size, Real) and 0 < size <= LARGEST):
-        raise ValueError(f"size must be a number in (0, {LARGEST:g}], got {size!r}.")
+    if not is_number(size, 1 / LARGEST, LARGEST):
+        raise ValueError(
+            f"size must be a number > 0, at most {LARGEST:g}, got {size!r}."
+        )
     cost, rng = make_cost(cost, cost_params), np.random.default_rng(random_state)
+    size = float(size)
     check_cost(cost, n_features, size)
     slope = rng.standard_normal((4 * n_features, n_features))
     slope /= np.linalg.norm(slope, axis=1, keepdims=True)
@@ -303,7 +306,7 @@ def l2_uvp(mapped, exact, reference_variance=None):
     with np.errstate(all="ignore"):
         if reference_variance is None:
             reference_variance = exact.var(axis=0).sum()
-        if not (isinstance(reference_variance, Real) and reference_variance > 0):
+        if not is_number(reference_variance, 1e-300, 1e300):
             raise ValueError(
                 f"reference_variance must be > 0, got {reference_variance!r}."
             )
@@ -352,6 +355,6 @@ def _check_counts(**counts):
 
 
 def _with_noise(X, noise, rng):
-    if not (isinstance(noise, Real) and 0 <= noise <= LARGEST):
+    if not is_number(noise, 0, LARGEST):
         raise ValueError(f"noise must be a number in [0, {LARGEST:g}], got {noise!r}.")
     return X + noise * rng.standard_normal(X.shape)

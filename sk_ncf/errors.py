@@ -2,10 +2,18 @@
 
 import re
 from contextlib import contextmanager
+from numbers import Real
 
 import numpy as np
 
-__all__ = ["LARGEST", "as_array", "check_finite", "check_size", "named"]
+__all__ = [
+    "LARGEST",
+    "as_array",
+    "check_finite",
+    "check_size",
+    "is_number",
+    "named",
+]
 
 LARGEST = 1e100  # of values: their squares, summed up, are floating-point numbers too
 
@@ -35,7 +43,18 @@ def named(name):
 def as_array(name, value, dtype=None):
     """`value` as an array, or an error that names it."""
     with named(name):
-        return np.asarray(value, dtype=dtype)
+        array = np.asarray(value)
+        if dtype is not None and array.dtype.kind == "c":
+            raise ValueError("must be real numbers, got complex ones.")
+        return array.astype(dtype or array.dtype, copy=False)
+
+
+def is_number(value, low, high):
+    """Whether `value` is a real number in [low, high]."""
+    try:
+        return isinstance(value, Real) and low <= float(value) <= high
+    except OverflowError:
+        return False
 
 
 def check_size(name, rows):

@@ -479,6 +479,7 @@ class NCFTransport(
 
     def _check_parameters(self):
         self._validate_params()
+        resolve_device(self.device)
         if isinstance(self.classifier, type):
             raise ValueError(
                 f"classifier must be an instance, got the class {self.classifier!r}."
@@ -549,6 +550,7 @@ class NCFTransport(
                 stacklevel=5,
             )
 
+    @_all_or_nothing
     def fit_transform(
         self,
         X,

@@ -86,9 +86,9 @@ def _codes(classifier, source, source_codes, target, codes):
 
 
 def _moved(source, source_codes, target, codes):
-    """Source rows, each moved by the Gaussian map of its class."""
-    moved = np.empty(source.shape)
-    for k in np.unique(codes):
+    """Source rows, each moved by the Gaussian map of its class, where the target has it."""
+    moved = source.astype(np.float64)
+    for k in np.intersect1d(source_codes, codes):
         x, y = source[source_codes == k], target[codes == k]
         frame = Preconditioner.fit(
             x, y, SquaredEuclidean(), np.ones(len(x)), np.ones(len(y))
