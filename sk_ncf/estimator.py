@@ -704,7 +704,7 @@ class NCFTransport(
         if not self._maps_by_class():
             return None
         mask = np.ones(len(rows), dtype=bool) if mask is None else mask
-        if label is None or np.asarray(label).ndim == 0:
+        if label is None or as_array("sample_label", label).ndim == 0:
             label = [label] * len(mask)
         labels = checked_labels("sample_label", label, len(mask))[mask]
         return self._labels.codes(rows, labels, source)
