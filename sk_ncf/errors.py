@@ -2,13 +2,14 @@
 
 import re
 from contextlib import contextmanager
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 
 __all__ = [
     "LARGEST",
     "as_array",
+    "as_generator",
     "check_finite",
     "check_size",
     "is_number",
@@ -47,6 +48,20 @@ def as_array(name, value, dtype=None):
         if dtype is not None and array.dtype.kind == "c":
             raise ValueError("must be real numbers, got complex ones.")
         return array.astype(dtype or array.dtype, copy=False)
+
+
+def as_generator(random_state):
+    """NumPy's generator of a seed; NumPy itself crashes on some values."""
+    if isinstance(random_state, np.random.Generator):
+        return random_state
+    if random_state is None or (
+        isinstance(random_state, Integral) and random_state >= 0
+    ):
+        return np.random.default_rng(random_state)
+    raise ValueError(
+        "random_state must be an integer >= 0, a numpy.random.Generator or None, got "
+        f"{random_state!r}."
+    )
 
 
 def is_number(value, low, high):
