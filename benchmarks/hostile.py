@@ -147,6 +147,7 @@ BROKEN_ROWS = (
     lambda rng: pd.DataFrame({"f0": [pd.NA, 1] * 4, "f1": 1.0}),
     lambda rng: torch.randn(8, 2, requires_grad=True),
     lambda rng: (row for row in rng.standard_normal((8, 2))),
+    lambda rng: np.matrix(rng.standard_normal((8, 2))),
 )  # fmt: skip
 JUNK = (
     *(None, True, False, 0, 1, -1, 2, 3.7, -0.0, 1e-320, 1e308, -(10**30), 2**63),

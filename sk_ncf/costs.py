@@ -8,11 +8,12 @@ and the two gradients are inverse maps: :math:`\\nabla H = (\\nabla L)^{-1}`.
 import copy
 import inspect
 import math
-from numbers import Real
 
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
+
+from sk_ncf.errors import is_number
 
 __all__ = [
     "Cost",
@@ -590,7 +591,7 @@ def check_cost_parameters(cost, n_features):
     bounds = {"p": (1, "> 1"), "gamma": (None, ">= 0"), "delta": (0, "> 0")}
     for key, (low, wanted) in bounds.items():
         value = cost.get_params(deep=False).get(key, 1.5)
-        valid = isinstance(value, Real) and -1e300 < value < 1e300
+        valid = is_number(value, -1e300, 1e300)
         if not valid or not (value >= 0 if low is None else value > low):
             raise ValueError(f"{key} of {name} must be {wanted}, got {value!r}.")
     if isinstance(cost, QuadraticForm):

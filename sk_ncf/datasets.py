@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from scipy.special import softmax
 from sklearn.utils import check_array
 
 from sk_ncf.costs import Cost, SquaredEuclidean, check_cost, make_cost
-from sk_ncf.errors import LARGEST, check_finite, named
+from sk_ncf.errors import LARGEST, as_generator, check_finite, is_number, named
 
 __all__ = [
     "TransportProblem",
@@ -78,7 +78,7 @@ class TransportProblem:
         X, X_mapped : ndarray of shape (n_samples, n_features)
         """
         _check_counts(n_samples=n_samples)
-        X = self.draw_source(n_samples, np.random.default_rng(random_state))
+        X = self.draw_source(n_samples, as_generator(random_state))
         return X, self.forward(X)
 
 
@@ -99,7 +99,7 @@ def make_gaussians(n_samples=4096, n_features=2, *, random_state=None):
     TransportProblem
     """
     _check_counts(n_features=n_features)
-    rng = np.random.default_rng(random_state)
+    rng = as_generator(random_state)
     (mean_x, cov_x), (mean_y, cov_y) = (_random_law(n_features, rng) for _ in range(2))
     root = _symmetric_power(cov_x, 0.5)
     inverse_root = _symmetric_power(cov_x, -0.5)
@@ -154,9 +154,12 @@ def make_convex_map(
     TransportProblem
     """
     _check_counts(n_features=n_features)
-    if not (isinstance(size, Real) and 0 < size <= LARGEST):
-        raise ValueError(f"size must be a number in (0, {LARGEST:g}], got {size!r}.")
-    cost, rng = make_cost(cost, cost_params), np.random.default_rng(random_state)
+    if not is_number(size, 1 / LARGEST, LARGEST):
+        raise ValueError(
+            f"size must be a number > 0, at most {LARGEST:g}, got {size!r}."
+        )
+    cost, rng = make_cost(cost, cost_params), as_generator(random_state)
+    size = float(size)
     check_cost(cost, n_features, size)
     slope = rng.standard_normal((4 * n_features, n_features))
     slope /= np.linalg.norm(slope, axis=1, keepdims=True)
@@ -194,7 +197,7 @@ def make_two_moons(n_samples=1000, *, noise=0.05, random_state=None):
     ndarray of shape (n_samples, 2)
     """
     _check_counts(n_samples=n_samples)
-    rng = np.random.default_rng(random_state)
+    rng = as_generator(random_state)
     angle = rng.uniform(0, np.pi, n_samples)
     upper = rng.integers(2, size=n_samples) == 1
     x = np.where(upper, np.cos(angle), 1 - np.cos(angle)) - 0.5
@@ -218,7 +221,7 @@ def make_swiss_roll_2d(n_samples=1000, *, noise=0.05, random_state=None):
     ndarray of shape (n_samples, 2)
     """
     _check_counts(n_samples=n_samples)
-    rng = np.random.default_rng(random_state)
+    rng = as_generator(random_state)
     grid = np.linspace(1.5 * np.pi, 4.5 * np.pi, 2049)
     speed = np.hypot(1, grid)  # of the curve below
     length = np.cumsum(speed)
@@ -246,7 +249,7 @@ def make_checkerboard(n_samples=1000, *, noise=0.0, random_state=None):
     ndarray of shape (n_samples, 2)
     """
     _check_counts(n_samples=n_samples)
-    rng = np.random.default_rng(random_state)
+    rng = as_generator(random_state)
     row, half = rng.integers(4, size=n_samples), rng.integers(2, size=n_samples)
     corner = np.column_stack([2 * half + row % 2, row])
     board = corner + rng.uniform(size=(n_samples, 2)) - 2
@@ -268,7 +271,7 @@ def make_eight_gaussians(n_samples=1000, *, noise=0.1, random_state=None):
     ndarray of shape (n_samples, 2)
     """
     _check_counts(n_samples=n_samples)
-    rng = np.random.default_rng(random_state)
+    rng = as_generator(random_state)
     angle = np.pi / 4 * rng.integers(8, size=n_samples)
     centre = np.sqrt(2) * np.column_stack([np.cos(angle), np.sin(angle)])
     return _with_noise(centre, noise, rng)
@@ -303,7 +306,7 @@ def l2_uvp(mapped, exact, reference_variance=None):
     with np.errstate(all="ignore"):
         if reference_variance is None:
             reference_variance = exact.var(axis=0).sum()
-        if not (isinstance(reference_variance, Real) and reference_variance > 0):
+        if not is_number(reference_variance, 1e-300, 1e300):
             raise ValueError(
                 f"reference_variance must be > 0, got {reference_variance!r}."
             )
@@ -352,6 +355,6 @@ def _check_counts(**counts):
 
 
 def _with_noise(X, noise, rng):
-    if not (isinstance(noise, Real) and 0 <= noise <= LARGEST):
+    if not is_number(noise, 0, LARGEST):
         raise ValueError(f"noise must be a number in [0, {LARGEST:g}], got {noise!r}.")
     return X + noise * rng.standard_normal(X.shape)

@@ -2,10 +2,19 @@
 
 import re
 from contextlib import contextmanager
+from numbers import Integral, Real
 
 import numpy as np
 
-__all__ = ["LARGEST", "as_array", "check_finite", "check_size", "named"]
+__all__ = [
+    "LARGEST",
+    "as_array",
+    "as_generator",
+    "check_finite",
+    "check_size",
+    "is_number",
+    "named",
+]
 
 LARGEST = 1e100  # of values: their squares, summed up, are floating-point numbers too
 
@@ -35,7 +44,32 @@ def named(name):
 def as_array(name, value, dtype=None):
     """`value` as an array, or an error that names it."""
     with named(name):
-        return np.asarray(value, dtype=dtype)
+        array = np.asarray(value)
+        if dtype is not None and array.dtype.kind == "c":
+            raise ValueError("must be real numbers, got complex ones.")
+        return array.astype(dtype or array.dtype, copy=False)
+
+
+def as_generator(random_state):
+    """NumPy's generator of a seed; NumPy itself crashes on some values."""
+    if isinstance(random_state, np.random.Generator):
+        return random_state
+    if random_state is None or (
+        isinstance(random_state, Integral) and random_state >= 0
+    ):
+        return np.random.default_rng(random_state)
+    raise ValueError(
+        "random_state must be an integer >= 0, a numpy.random.Generator or None, got "
+        f"{random_state!r}."
+    )
+
+
+def is_number(value, low, high):
+    """Whether `value` is a real number in [low, high]."""
+    try:
+        return isinstance(value, Real) and low <= float(value) <= high
+    except OverflowError:
+        return False
 
 
 def check_size(name, rows):

@@ -504,6 +504,7 @@ class NCFTransport(
 
     def _check_parameters(self):
         self._validate_params()
+        resolve_device(self.device)
         if isinstance(self.classifier, type):
             raise ValueError(
                 f"classifier must be an instance, got the class {self.classifier!r}."
@@ -574,6 +575,7 @@ class NCFTransport(
                 stacklevel=5,
             )
 
+    @_all_or_nothing
     def fit_transform(
         self,
         X,
@@ -730,7 +732,7 @@ class NCFTransport(
         if not self._maps_by_class():
             return None
         mask = np.ones(len(rows), dtype=bool) if mask is None else mask
-        if label is None or np.asarray(label).ndim == 0:
+        if label is None or as_array("sample_label", label).ndim == 0:
             label = [label] * len(mask)
         labels = checked_labels(name, label, len(mask))[mask]
         return self._labels.codes(rows, labels, source, name)

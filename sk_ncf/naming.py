@@ -85,24 +85,21 @@ def _codes(classifier, source, source_codes, target, codes):
 
 
 def _moved(source, source_codes, target, codes, known):
-    """Source rows, each moved by the Gaussian map of its class."""
-    moved, weights = (
-        np.empty(source.shape),
-        (np.ones(len(source)), np.ones(len(target))),
+    """Source rows, each moved by the Gaussian map of its class, where the target has it."""
+    moved, ones = source.astype(np.float64), np.ones(len(source) + len(target))
+    from_side = source, ones[: len(source)], source_codes
+    to_side = target, ones[: len(target)], codes, known
+    pooled = pooled_moments(
+        from_side, to_side, max(source_codes.max(), codes.max()) + 1
     )
-    sides = (source, weights[0], source_codes), (target, weights[1], codes, known)
-    pooled = pooled_moments(*sides, source_codes.max() + 1)
-    for k in np.unique(codes):
-        mine, theirs = source_codes == k, codes == k
+    for k in np.intersect1d(source_codes, codes):
+        x, y = source[source_codes == k], target[codes == k]
         if k in pooled:
             frame = Preconditioner.of_moments(SquaredEuclidean(), pooled[k])
         else:
-            rows, weight = (
-                (source[mine], target[theirs]),
-                (weights[0][mine], weights[1][theirs]),
-            )
-            frame = Preconditioner.fit(*rows, SquaredEuclidean(), *weight)
-        moved[mine] = frame.target.inverse(frame.source.forward(source[mine]))
+            weights = ones[: len(x)], ones[: len(y)]
+            frame = Preconditioner.fit(x, y, SquaredEuclidean(), *weights)
+        moved[source_codes == k] = frame.target.inverse(frame.source.forward(x))
     return moved
 
 

@@ -52,7 +52,7 @@ def pooled_moments(source, target, n_classes):
     """
     limit = SMALL * source[0].shape[1]
     counts = [np.bincount(side[2], minlength=n_classes) for side in (source, target)]
-    few = np.flatnonzero(np.min(counts, axis=0) < limit)
+    few = np.flatnonzero((np.min(counts, axis=0) < limit) & (counts[0] > 0))
     if len(few) < 2:
         return {}
     source, target = (_canonical(side, few) for side in (source, target))

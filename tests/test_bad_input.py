@@ -172,7 +172,7 @@ PARAMETERS = {
         {"device": "meta"},
         "device .*'auto'.* got 'meta'",
     ),
-    "huge p": ({"cost": Lp(1e300)}, r"p of Lp must be > 1, got 1e\+300|not finite"),
+    "huge p": ({"cost": Lp(1e299)}, r"cost=Lp\(p=1e\+299\) .* no floating-point"),
     "p of huge integer": ({"cost": Lp(10**400)}, "p of Lp must be > 1, got 1000"),
     "too wide": (
         {"hidden_layer_sizes": (10**9,)},

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sk_ncf.errors import as_generator
 from sk_ncf.plotting.plane import ARROW, GREY, mapped_rows, new_axes
 
 __all__ = ["InterpolationDisplay"]
@@ -95,7 +96,7 @@ class InterpolationDisplay:
         if not times or not all(0 <= t <= 1 for t in times):
             raise ValueError(f"times must be numbers in [0, 1], got {times!r}.")
         rows = mapped_rows(estimator, X, X_target, kind, sample_label)
-        start, end, other = _spread(rows[:3], np.random.default_rng(random_state))
+        start, end, other = _spread(rows[:3], as_generator(random_state))
         return cls(start, end, other, times).plot(axes, **style)
 
     def plot(self, axes=None, *, s=6, alpha=0.8, n_lines=60):

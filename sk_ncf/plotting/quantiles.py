@@ -1,8 +1,11 @@
 """The marginals before and after the map, feature by feature."""
 
+from numbers import Integral
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from sk_ncf.errors import as_array
 from sk_ncf.plotting.plane import ARROW, MAPPED, SOURCE, new_axes
 
 __all__ = ["QuantileDisplay"]
@@ -87,6 +90,10 @@ class QuantileDisplay:
         """
         check_is_fitted(estimator)
         mapped = estimator.transform(X, sample_domain=1, sample_label=sample_label)
+        if not (isinstance(n_quantiles, Integral) and 1 <= n_quantiles <= 10_000):
+            raise ValueError(
+                f"n_quantiles must be an integer in [1, 10000], got {n_quantiles!r}."
+            )
         share = np.arange(1, n_quantiles + 1) / (n_quantiles + 1)
         before, after, wanted = (
             np.quantile(np.asarray(rows, dtype=float), share, axis=0)
@@ -95,6 +102,7 @@ class QuantileDisplay:
         if features is None:
             apart = np.abs(before - wanted).mean(axis=0) / (wanted.std(axis=0) + 1e-300)
             features = np.sort(np.argsort(-apart, kind="stable")[:6])
+        features = _checked_features(features, mapped.shape[1])
         names = getattr(X, "columns", None)
         if names is None:
             names = [f"feature {k}" for k in range(before.shape[1])]
@@ -137,3 +145,13 @@ class QuantileDisplay:
         ax.plot(wanted, self.before[:, k], ".", ms=3, color=SOURCE, label="before")
         ax.plot(wanted, self.after[:, k], ".", ms=3, color=MAPPED, label="after")
         ax.set(title=self.names[k], xlabel="target quantile", ylabel="quantile")
+
+
+def _checked_features(features, n_features):
+    places = as_array("features", features)
+    valid = places.ndim == 1 and places.dtype.kind in "iu" and len(places) > 0
+    if not valid or not ((places >= 0) & (places < n_features)).all():
+        raise ValueError(
+            f"features must be columns from 0 to {n_features - 1}, got {features!r}."
+        )
+    return places

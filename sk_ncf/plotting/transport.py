@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sk_ncf.errors import as_generator
 from sk_ncf.plotting.plane import (
     ARROW,
     GREY,
@@ -114,7 +115,7 @@ class TransportDisplay:
         start, end, other, names = mapped_rows(
             estimator, X, X_target, kind, sample_label
         )
-        order = np.random.default_rng(random_state).permutation(len(start))
+        order = as_generator(random_state).permutation(len(start))
         levels = _potential_levels(estimator, start, kind) if contours else None
         arrows = np.sort(order[:n_arrows])
         display = cls(start, end, other, kind, arrows, names, levels)
