@@ -44,7 +44,8 @@ def named(name):
 def as_array(name, value, dtype=None):
     """`value` as an array, or an error that names it."""
     with named(name):
-        array = np.asarray(value)
+        # By way of objects, a NaN among strings stays a NaN.
+        array = np.asarray(value, dtype=object if dtype is object else None)
         if dtype is not None and array.dtype.kind == "c":
             raise ValueError("must be real numbers, got complex ones.")
         return array.astype(dtype or array.dtype, copy=False)
