@@ -1,7 +1,15 @@
 """For tests and doctests alike: a local seed, and no window."""
 
+import os
+import tempfile
+from pathlib import Path
+
 import pytest
 import torch
+
+# hypothesis keeps what it reads in the sources; not among them.
+KEPT = Path(tempfile.gettempdir(), "sk_ncf-hypothesis")
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(KEPT))
 
 
 @pytest.fixture(autouse=True)
