@@ -43,8 +43,9 @@ if importlib.util.find_spec("ot"):
 # ------------
 # A problem in eight dimensions with a known map. Seconds to fit and milliseconds to map
 # 1,000 new rows both ways, of the processor, so that what else it does counts little;
-# peak memory of the fit above that of the rows and of the libraries; what has to be
-# kept to map rows both ways; L2-UVP of new rows forward and inverse.
+# peak memory of the fit above that of the rows and of what importing loads (PyTorch and
+# SciPy load more at the first fit, which counts); what has to be kept to map rows both
+# ways; L2-UVP of new rows forward and inverse.
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
