@@ -55,6 +55,10 @@ def state_of(estimator, classifiers=True):
         "potential": _of_potential(estimator),
         "preconditioners": _of_preconditioners(estimator),
         "score_rows": [list(pair) for pair in estimator._score_rows],
+        "supports": [
+            [None if side is None else dict(vars(side)) for side in pair]
+            for pair in estimator._session.supports
+        ],
         "stream": _of_stream(estimator),
         "classes": _of_classes(estimator._labels, classifiers),
     }

@@ -14,6 +14,7 @@ from sk_ncf.flow import CharacteristicFlow
 from sk_ncf.potential import MeanPotential, Potential
 from sk_ncf.preconditioner import QUADRATIC, AffineMap, Preconditioner, common_cost
 from sk_ncf.session import FitSession
+from sk_ncf.support import Support
 
 __all__ = ["estimator_of"]
 
@@ -212,7 +213,25 @@ def _session(estimator, labels, state):
     n_samples = _whole("n_samples", stream["n_samples"], 1)
     shared = labels is not None and not labels.by_class
     n_members = state["potential"]["n_members"]
-    return FitSession.restored(estimator, rng, n_samples, n_members, shared)
+    n_classes = 1 if labels is None else len(labels.classes)
+    supports = _supports(state["supports"], estimator.n_features_in_, n_classes)
+    return FitSession.restored(estimator, rng, n_samples, n_members, shared, supports)
+
+
+def _supports(pairs, d, n_classes):
+    if len(pairs) != n_classes:
+        raise ModelFileError(f"it has supports of {len(pairs)} classes")
+    return [(_support(source, d), _support(target, d)) for source, target in pairs]
+
+
+def _support(values, d):
+    if values is None:
+        return None
+    support = Support(**values)
+    _array("the rows of a support", support.X, (None, d), "f")
+    _array("the keys of a support", support.key, (len(support.X),), "f")
+    _whole("n_seen", support.n_seen, 1)
+    return support
 
 
 def _array(name, value, shape, kind=np.float32):

@@ -127,7 +127,7 @@ class FitSession:
         return rest
 
     @classmethod
-    def restored(cls, estimator, rng, n_samples, n_members, shared):
+    def restored(cls, estimator, rng, n_samples, n_members, shared, supports):
         """What :meth:`suspended` leaves of a fit, for one that is read from a file."""
         session = cls.__new__(cls)
         session.rng, session.stream, session.shared = rng, False, shared
@@ -137,6 +137,7 @@ class FitSession:
         session.n_potentials = 1 if shared else session.n_classes
         session.n_samples, session.n_members = n_samples, n_members
         session.score_rows, session.checkpoint = estimator._score_rows, None
+        session.supports = supports
         session.estimator = session.parts = session.net = None
         session.held_out = session.risk = session.schedule = None
         return session

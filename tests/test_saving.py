@@ -409,3 +409,16 @@ def test_the_file_a_link_leads_to_is_replaced(tmp_path):
     sk_ncf.save(fit("lp-1"), link)
     assert link.is_symlink()
     same(outcome(sk_ncf.load(str(path))), outcome(fit("lp-1")))
+
+
+@pytest.mark.filterwarnings("ignore::sk_ncf.DistrustWarning")
+def test_a_loaded_fit_is_judged_as_the_fit_itself(tmp_path):
+    transport = quick().fit(X, X_target=Y)
+    sk_ncf.save(transport, tmp_path / "fit.ncf")
+    far = np.concatenate([X, X + 100])  # half of the rows lie outside
+    found = [
+        one.diagnostics(far, Y, n_permutations=19, random_state=0)
+        for one in (transport, sk_ncf.load(tmp_path / "fit.ncf"))
+    ]
+    assert found[0] == found[1]
+    assert "outside" in repr(found[0])
