@@ -11,6 +11,7 @@ from sk_ncf import (
     Cost,
     Elastic,
     Lp,
+    NCFTransport,
     NormPower,
     PseudoHuber,
     QuadraticForm,
@@ -286,3 +287,11 @@ def test_rows_whose_cost_overflows_are_refused(method):
 def test_samples_that_differ_by_too_little_are_refused(method):
     message = "X and X_target must differ, .* by 1e-100 to .* got .*e-11"
     refused(quick(), method, {"X": 1e-110 * X, "X_target": 1e-110 * Y}, message)
+
+
+def test_fit_transform_that_cannot_map_forgets_its_fit(monkeypatch):
+    def transform(*args, **kwargs):
+        raise ValueError("no map")
+
+    monkeypatch.setattr(NCFTransport, "transform", transform)
+    refused(quick(), "fit_transform", {"X": X, "X_target": Y}, "no map")

@@ -469,3 +469,13 @@ def test_several_source_domains_are_one_source():
     domain = np.r_[np.tile([1, 2], 300), np.repeat([-3, -4], 300)]
     several = by_label().fit(**{**BOTH, "sample_domain": domain})
     same_map(several, by_label().fit(**BOTH), X_TEST, Y_TEST)
+
+
+def test_a_stream_names_target_rows_of_a_class_without_source_rows():
+    X, Y, y = crossing_classes(90)
+    transport = quick(class_conditional="shared", objective="mmd", max_iter=3)
+    transport.partial_fit(X, y, X_target=Y, y_target=y)
+    known = hidden(y, 5)
+    transport.partial_fit(X[y > 0], y[y > 0], X_target=Y, y_target=known)
+    assert transport.named_share_ == np.mean(known == -1)
+    assert np.isfinite(transport.transform(X)).all()
