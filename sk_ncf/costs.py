@@ -571,6 +571,8 @@ def _check_degree(cost, v, value):
 def _check_parameters(cost, n_features):
     """The parameters of the built-in costs, by name, value and wanted range."""
     name = type(cost).__name__
+    if type(cost).lagrangian is Cost.lagrangian:
+        raise ValueError(f"cost={cost!r}: {name} must define lagrangian(v).")
     if type(cost).__module__ != __name__:
         return
     bounds = {"p": (1, "> 1"), "gamma": (None, ">= 0"), "delta": (0, "> 0")}
