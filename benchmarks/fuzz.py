@@ -368,19 +368,45 @@ class Report:
     def lines(self):
         """The tables, in words."""
         total = sum(sum(c.values()) for c in self.outcomes.values())
-        types = Counter()
-        yield f"{'method':<24}{'calls':>8}{'returned':>10}  exceptions"
-        for name, outcome in sorted(self.outcomes.items()):
-            types += outcome
-            raised = ", ".join(
-                f"{kind} {n}" for kind, n in outcome.most_common() if kind != "returned"
-            )
-            yield f"{name:<24}{sum(outcome.values()):>8}{outcome['returned']:>10}  {raised}"
-        yield ""
-        yield f"{total} calls: " + ", ".join(f"{k} {n}" for k, n in types.most_common())
+        groups = defaultdict(Counter)
+        for name, outcome in self.outcomes.items():
+            for kind, n in outcome.items():
+                groups[_group(name)][DOCUMENTED.get(kind, kind)] += n
+        yield from _table("method", self.outcomes)
+        yield from _table("calls of", groups)
+        yield f"{total} calls"
         yield f"{len(self.findings)} findings"
         for (name, what, where), (n, k, message) in self.findings.items():
             yield f"  {name}: {what} {where} ({n} calls, first {k}): {message[:300]}"
+
+
+DOCUMENTED = {  # what these are, for the table of the documentation
+    "InvalidParameterError": "ValueError",
+    "NotFittedError": "ValueError",
+    "UFuncTypeError": "TypeError",
+}
+
+
+def _table(title, outcomes):
+    yield f"{title:<24}{'calls':>8}{'returned':>10}  exceptions"
+    for name, outcome in sorted(outcomes.items()):
+        kinds = [(k, n) for k, n in outcome.most_common() if k != "returned"]
+        raised = ", ".join(f"{kind} {n}" for kind, n in kinds)
+        yield f"{name:<24}{sum(outcome.values()):>8}{outcome['returned']:>10}  {raised}"
+    yield ""
+
+
+def _group(name):
+    """What a method or function belongs to."""
+    if name in METHODS:
+        moving = ("transform", "inverse_transform", "interpolate")
+        return "fits" if name in FITS else "maps" if name in moving else "values"
+    if name.startswith("Cost."):
+        return "costs"
+    if name.endswith("Display"):
+        return "displays"
+    data = name.startswith("make_") or name in ("l2_uvp", "fresh_pairs")
+    return "datasets" if data else "scikit-learn's"
 
 
 def draw(k):

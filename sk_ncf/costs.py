@@ -586,6 +586,8 @@ def _check_degree(cost, v, value):
 def check_cost_parameters(cost, n_features):
     """Raise ValueError unless the parameters of a built-in cost are in their ranges."""
     name = type(cost).__name__
+    if type(cost).lagrangian is Cost.lagrangian:
+        raise ValueError(f"cost={cost!r}: {name} must define lagrangian(v).")
     if type(cost).__module__ != __name__:
         return
     bounds = {"p": (1, "> 1"), "gamma": (None, ">= 0"), "delta": (0, "> 0")}

@@ -448,7 +448,7 @@ _MESSAGES = {
 def _checked_callbacks(callbacks):
     callbacks = list(callbacks or [])
     for callback in callbacks:
-        bare = callback[-1] if isinstance(callback, tuple) else callback
+        bare = callback[-1] if isinstance(callback, tuple) and callback else callback
         kind = bare if isinstance(bare, type) else type(bare)
         if not issubclass(kind, Callback):
             raise ValueError(

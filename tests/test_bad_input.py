@@ -156,6 +156,8 @@ PARAMETERS = {
     ),
     "flat cost": ({"cost": Flat()}, "cost=Flat.* not strictly convex"),
     "endless cost": ({"cost": Endless()}, "cost=Endless.* not finite"),
+    "no cost": ({"cost": Cost()}, r"cost=Cost\(\): Cost must define lagrangian"),
+    "empty callback": ({"callbacks": [()]}, r"callbacks must be skorch .* got \(\)"),
     "cost_params": (
         {"cost": "lp", "cost_params": {"q": 2}},
         r"cost_params of cost='lp' .*\['p'\], got \['q'\]",
