@@ -2,6 +2,7 @@
 
 python benchmarks/throughput.py                      # all five tables, 2 minutes
 python benchmarks/throughput.py --parts memory step --check
+python benchmarks/throughput.py --parts gpu gpu_fits # where there is one
 """
 
 import argparse
@@ -19,11 +20,20 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sk_ncf import NCFTransport
+from sk_ncf import NCFTransport, graphs
+from sk_ncf.devices import place
 from sk_ncf.optimizer import SOAP
 
 MEMORY_BELOW = 300  # MB of a fit above its data
 OVERHEAD_BELOW = 0.10  # of skorch, over a bare loop
+# Features, width and minibatch.
+SIZES_ON_GPU = (
+    (2, 64, 256),
+    (8, 96, 256),
+    (32, 128, 256),
+    (8, 192, 256),
+    (64, 256, 1024),
+)
 BOUND_BELOW = 2  # a step over its matrix products, from width 128 on
 
 
@@ -97,27 +107,29 @@ def memory(n=1_000_000):
     return peak - data <= MEMORY_BELOW
 
 
-def fitted_net(d, width=None):
+def fitted_net(d, width=None, batch_size=256):
     """A trained net of one member without the callbacks that judge, and minibatches."""
     X, Y = samples(4096, d)
     sizes = (width,) * 4 if width else "auto"
     estimator = NCFTransport(
-        max_iter=20, n_members=1, hidden_layer_sizes=sizes, random_state=0
+        max_iter=20, n_members=1, hidden_layer_sizes=sizes, device="cpu", random_state=0
     ).fit(X, X_target=Y)
     net = estimator.net_
     kept = {"schedule", "clip", "average", "epoch_timer", "train_loss"}
     net.callbacks_ = [pair for pair in net.callbacks_ if pair[0] in kept]
-    return net, batches(estimator, X, Y)
+    return net, batches(estimator, X, Y, batch_size)
 
 
-def batches(estimator, X, Y, n=200):
+def batches(estimator, X, Y, batch_size, n=200):
     """Minibatches in the network's variables."""
     frame = estimator.preconditioners_[0]
     rng = np.random.default_rng(0)
     out = []
     for _ in range(n):
         sides = ((frame.source, X), (frame.target, Y))
-        x, y = (side.forward(Z[rng.integers(len(Z), size=256)]) for side, Z in sides)
+        x, y = (
+            side.forward(Z[rng.integers(len(Z), size=batch_size)]) for side, Z in sides
+        )
         x, y = (torch.from_numpy(z).float()[None] for z in (x, y))
         batch = {"x": x, "y": y, "t": torch.rand(x.shape[:2])}
         out.append((batch, y.new_zeros(())))
@@ -263,19 +275,95 @@ def bound():
     return passed
 
 
+def gpu():
+    """Steps on a GPU: kernel by kernel, recorded, and their matrix products alone."""
+    if not torch.cuda.is_available():
+        print("no GPU here")
+        return True
+    print(f"{torch.cuda.get_device_name()}, {torch.__version__}; a step, ms")
+    names = ("one CPU", "called", "recorded", "products", "ratio")
+    print(f"{'':<32}" + "".join(f"{name:>10}" for name in names))
+    for d, width, batch_size in SIZES_ON_GPU:
+        net, data = fitted_net(d, width, batch_size)
+        milliseconds = [1e3 * median_epoch(net, data[:10], 3)]
+        place(net, torch.device("cuda"))
+        graphs.DEVICES.clear()
+        data = [({n: z.cuda() for n, z in x.items()}, y.cuda()) for x, y in data]
+        milliseconds.append(1e3 * median_epoch(net, data[:40], 3))
+        graphs.DEVICES.add("cuda")
+        net._graph = graphs.LossGraph(net)
+        milliseconds.append(1e3 * median_epoch(net, data))
+        del net._graph
+        milliseconds.append(1e3 * products_on_gpu(net, data))
+        milliseconds.append(milliseconds[-2] / milliseconds[-1])
+        name = f"d={d} width={width} batch={batch_size}"
+        print(f"{name:<32}" + "".join(f"{m:>10.3f}" for m in milliseconds), flush=True)
+    return True
+
+
+def median_epoch(net, data, n=5):
+    """Median seconds of a step over some epochs of skorch."""
+    skorch_steps(net, data)
+    return median_time(partial(skorch_steps, net, data), n) / len(data)
+
+
+def products_on_gpu(net, data, n=200):
+    """Seconds of the products of a step, recorded: nothing but them is in it."""
+    optimizer = SOAP(net.module_.parameters(), lr=1e-6)
+    bare_steps(net, optimizer, data[:12])
+    with Products() as products:
+        bare_steps(net, optimizer, data[:1])
+    products.again()
+    replay = graphs.recorded(products.again)
+    replay()
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(n):
+        replay()
+    torch.cuda.synchronize()
+    return (time.perf_counter() - start) / n
+
+
+def gpu_fits():
+    """Seconds of fits of a thousand steps on the GPU and on one thread of the CPU."""
+    if not torch.cuda.is_available():
+        print("no GPU here")
+        return True
+    X, Y = samples(500, 2)
+    NCFTransport(max_iter=10, random_state=0).fit(X, X_target=Y)  # loads libraries
+    print(f"{'1,000 steps, s':<24}{'one CPU':>10}{'GPU':>10}{'ratio':>8}")
+    for n, d in ((4096, 2), (65_536, 8)):
+        X, Y = samples(n, d)
+        seconds = []
+        for device in ("cpu", "cuda"):
+            start = time.perf_counter()
+            options = {"max_iter": 1000, "early_stopping": False}
+            estimator = NCFTransport(**options, random_state=0, device=device)
+            estimator.fit(X, X_target=Y)
+            seconds.append(time.perf_counter() - start)
+        ratio = seconds[0] / seconds[1]
+        times = "".join(f"{z:>10.1f}" for z in seconds)
+        print(f"{f'n={n} d={d}':<24}{times}{ratio:>8.1f}", flush=True)
+    return True
+
+
 PARTS = {
     "throughput": throughput,
     "memory": memory,
     "step": step,
     "overhead": overhead,
     "bound": bound,
+    "gpu": gpu,
+    "gpu_fits": gpu_fits,
 }
+ON_GPU = ("gpu", "gpu_fits")
+HERE = [name for name in PARTS if name not in ON_GPU or torch.cuda.is_available()]
 
 
 def main(argv=None):
     """Run the parts asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=HERE)
     parser.add_argument("--check", action="store_true", help="exit 1 over a limit")
     parser.add_argument("--in-process", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)

@@ -277,8 +277,19 @@ class QuadraticForm(Cost):
     def __init__(self, matrix):
         self.matrix = matrix
 
-    def _tensor(self, like):
-        return torch.as_tensor(self.matrix, dtype=like.dtype, device=like.device)
+    _placed = None
+
+    def _matrices(self, like):
+        """A and its inverse where `like` is, moved there once."""
+        key, placed = (like.device, like.dtype), self._placed
+        if placed is None or placed[0] is not self.matrix or placed[1] != key:
+            matrix = torch.as_tensor(self.matrix, dtype=like.dtype)
+            both = matrix, torch.linalg.inv(matrix)
+            placed = self._placed = self.matrix, key, [z.to(like.device) for z in both]
+        return placed[2]
+
+    def __getstate__(self):
+        return {**super().__getstate__(), "_placed": None}
 
     def lagrangian(self, v):
         return (v * self.momentum(v)).sum(-1) / 2
@@ -287,10 +298,10 @@ class QuadraticForm(Cost):
         return (p * self.velocity(p)).sum(-1) / 2
 
     def momentum(self, v):
-        return v @ self._tensor(v)
+        return v @ self._matrices(v)[0]
 
     def velocity(self, p):
-        return p @ torch.linalg.inv(self._tensor(p))
+        return p @ self._matrices(p)[1]
 
 
 class AffineCost(Cost):

@@ -1,11 +1,17 @@
 r"""SOAP: Adam in the eigenbasis of Shampoo's preconditioner, for stacks of matrices."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
+from sk_ncf.graphs import Recording
+
 __all__ = ["SOAP"]
 
+CONSTANTS = ("betas", "basis_beta", "eps", "weight_decay")
 NO_FACTORISATIONS = {"mps"}  # devices for which torch has no eigh and no qr
+FEW_ROWS = 160  # of a matrix, which a GPU takes longer to factorise than a CPU
 
 
 class SOAP(torch.optim.Optimizer):
@@ -67,6 +73,8 @@ class SOAP(torch.optim.Optimizer):
         }
         super().__init__(params, defaults)
 
+    _recording = None  # of a step on a GPU; no part of the state
+
     @torch.no_grad()
     def step(self, closure=None):
         """Take one step; `closure`, if given, computes and returns the loss first."""
@@ -74,36 +82,75 @@ class SOAP(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, group)
+        parts = [
+            (parameter, self.state[parameter], group)
+            for group in self.param_groups
+            for parameter in group["params"]
+            if parameter.grad is not None
+        ]
+        for part in parts:
+            _advance(*part)
+        update = partial(_update, parts)
+        if not parts or any(_is_due(state, group) for _, state, group in parts):
+            update()  # a factorisation waits for the device
+        else:
+            self._recording = self._recording or Recording()
+            tensors = [tensor for part in parts for tensor in _tensors(*part)]
+            constants = [g[name] for g in self.param_groups for name in CONSTANTS]
+            self._recording(update, tensors, *constants)
         return loss
 
-    def _update(self, parameter, group):
-        state, gradient = self.state[parameter], parameter.grad
-        if not state:
-            _start(state, gradient, group["max_side"])
-        basis = state["basis"]
+
+def _advance(parameter, state, group):
+    """Count the step; start with the first."""
+    if not state:
+        _start(state, parameter.grad, group["max_side"])
+    state["step"] += 1
+    (beta1, beta2), step = group["betas"], state["step"]
+    values = {
+        "rate": group["lr"] / (1 - beta1**step),
+        "correction": 1 - beta2**step,
+        "shrink": 1 - group["lr"] * group["weight_decay"],
+    }
+    for name, value in values.items():
+        state[name].fill_(value)
+
+
+def _is_due(state, group):
+    """Whether the basis is brought up to date in this step."""
+    return (state["step"] - 1) % group["basis_every"] == 0
+
+
+def _tensors(parameter, state, group):
+    """All tensors that a step reads or writes."""
+    own = [value for value in state.values() if isinstance(value, Tensor)]
+    factors = [*state["covariances"].values(), *state["basis"].values()]
+    return [parameter, parameter.grad, *own, *factors]
+
+
+def _update(parts):
+    for parameter, state, group in parts:
+        gradient, basis, beta1, beta2 = parameter.grad, state["basis"], *group["betas"]
         for axis, covariance in state["covariances"].items():
             _track(covariance, gradient, axis, 1 - group["basis_beta"])
-        if state["step"] % group["basis_every"] == 0:
-            for axis, covariance in state["covariances"].items():
-                basis[axis] = _refreshed(covariance, basis.get(axis))
-        state["step"] += 1
-        (beta1, beta2), step = group["betas"], state["step"]
+        if _is_due(state, group):
+            _refresh(basis, state["covariances"])
         state["mean"].lerp_(gradient, 1 - beta1)
         turned = _turn(gradient, basis)
         state["square"].mul_(beta2).addcmul_(turned, turned, value=1 - beta2)
-        root = (state["square"] / (1 - beta2**step)).sqrt_().add_(group["eps"])
+        root = (state["square"] / state["correction"]).sqrt_().add_(group["eps"])
         move = _turn_back(_turn(state["mean"], basis) / root, basis)
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.add_(move, alpha=-group["lr"] / (1 - beta1**step))
+        if group["weight_decay"]:
+            parameter.mul_(state["shrink"])
+        parameter.addcmul_(move, state["rate"], value=-1)
 
 
 def _start(state, gradient, max_side):
     state["step"] = 0
     state["mean"], state["square"] = (torch.zeros_like(gradient) for _ in range(2))
+    # Numbers of the step, where the device finds them.
+    for name in ("rate", "correction", "shrink"):
+        state[name] = gradient.new_empty(())
     state["basis"], state["covariances"] = {}, {}
     for axis in (-2, -1):
         side = gradient.shape[axis] if gradient.dim() > 1 else 1
@@ -118,16 +165,19 @@ def _track(covariance: Tensor, gradient: Tensor, axis: int, share: float):
     covariance.lerp_(G @ G.mT, share)
 
 
-def _refreshed(covariance: Tensor, basis: Tensor | None) -> Tensor:
-    """Eigenvectors at first, then one step of orthogonal iteration."""
-    matrix = covariance if basis is None else covariance @ basis
-    if covariance.device.type in NO_FACTORISATIONS:
-        matrix = matrix.cpu()
-    if basis is None:
-        basis = torch.linalg.eigh(matrix).eigenvectors
-    else:
-        basis = torch.linalg.qr(matrix).Q
-    return basis.to(covariance.device)
+def _refresh(basis: dict, covariances: dict):
+    """Eigenvectors at first, then one step of orthogonal iteration, in place."""
+    for axis, covariance in covariances.items():
+        first = axis not in basis
+        matrix = covariance if first else covariance @ basis[axis]
+        few = matrix.is_cuda and matrix.shape[-1] <= FEW_ROWS
+        if few or matrix.device.type in NO_FACTORISATIONS:
+            matrix = matrix.cpu()
+        if first:
+            found = torch.linalg.eigh(matrix).eigenvectors
+            basis[axis] = found.to(covariance.device)
+        else:
+            basis[axis].copy_(torch.linalg.qr(matrix).Q)
 
 
 def _turn(G: Tensor, basis: dict) -> Tensor:

@@ -12,6 +12,7 @@ from torch.__config__ import parallel_info
 
 from sk_ncf import losses
 from sk_ncf.devices import drawn
+from sk_ncf.graphs import LossGraph
 from sk_ncf.optimizer import SOAP
 from sk_ncf.potential import ModulePotential, Potential
 
@@ -151,6 +152,20 @@ class NCFNet(NeuralNet):
         """The sum of the objective's terms."""
         return self.criterion_(y_pred, y_true)
 
+    _graph = None  # of the loss, while training on a GPU
+
+    def train_step_single(self, batch, **fit_params):
+        """Loss and gradients of a minibatch, replayed where they are recorded."""
+        if self._graph is None or fit_params:
+            return super().train_step_single(batch, **fit_params)
+        loss, terms = self._graph(batch[0])
+        return {"loss": loss, "y_pred": terms}
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        state.pop("_graph", None)
+        return state
+
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         """One pass over the minibatches, whose losses are read when it is over.
 
@@ -216,10 +231,22 @@ def train(net, sampler):
     accelerator = getattr(net, "accelerator", None)
     if accelerator is not None:
         net._initialize_accelerator()  # skorch prepares new nets only
-    with _one_thread():
+    with _one_thread(), _recorded(net, sampler.device):
         net.partial_fit(sampler, epochs=sampler.n_epochs)
     if accelerator is not None:
         accelerator.free_memory()  # what it has prepared is no part of the model
+
+
+@contextmanager
+def _recorded(net, device):
+    """On a GPU: loss and gradients are recorded, if no code but this package's is in them."""
+    own = type(net) is NCFNet and type(net.criterion_) is TermSum
+    if own and LossGraph.fits(net, device):
+        net._graph = LossGraph(net)
+    try:
+        yield
+    finally:
+        net.__dict__.pop("_graph", None)
 
 
 @contextmanager

@@ -13,13 +13,13 @@ from fits import COSTS, quick, two_samples
 from skorch.callbacks import Callback
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sk_ncf import optimizer
+from sk_ncf import graphs, optimizer
 from sk_ncf.callbacks import ClipPerPotential, PlateauCosine, Stop, WeightAverage
-from sk_ncf.costs import AffineCost, Lp
+from sk_ncf.costs import AffineCost, Lp, make_cost
 from sk_ncf.devices import place, resolve_device
 from sk_ncf.flow import CharacteristicFlow
 from sk_ncf.potential import Potential
-from sk_ncf.training import Objective, build_net
+from sk_ncf.training import NCFNet, Objective, TermSum, build_net
 
 X, Y = two_samples()
 META = torch.device("meta")
@@ -52,9 +52,9 @@ class Crossings(TorchDispatchMode):
         return out
 
 
-def _affine():
+def _affine(cost=None):
     shift = torch.tensor([0.3, -0.2], dtype=torch.float64)
-    return AffineCost(Lp(1.5), shift, 1.5, 2.0)
+    return AffineCost(cost or Lp(1.5), shift, 1.5, 2.0)
 
 
 def _net(cost, objective="dual"):
@@ -77,10 +77,11 @@ def _net(cost, objective="dual"):
     )
 
 
+@pytest.mark.parametrize("cost", COSTS)
 @pytest.mark.parametrize("objective", ["dual", "mmd"])
-def test_a_step_reads_no_value_and_moves_none(objective):
+def test_a_step_reads_no_value_and_moves_none(objective, cost):
     """It runs where there are no values; a cost has moved its constants by then."""
-    net = _net(_affine(), objective)
+    net = _net(_affine(make_cost(cost, COSTS[cost])), objective)
     rows = {"x": (1, 6, 2), "y": (1, 5 + (objective == "mmd"), 2), "t": (1, 6)}
     batch = {name: torch.empty(shape, device=META) for name, shape in rows.items()}
     batch = batch, torch.empty((), device=META)
@@ -149,6 +150,13 @@ def test_all_that_a_net_has_learnt_is_moved(cost):
     assert all(not value.is_meta for value in _tensors(stream.net_.optimizer_.state))
 
 
+class Pickled(Callback):
+    """Pickles the net in training."""
+
+    def on_epoch_begin(self, net, **kwargs):
+        pickle.dumps(net)
+
+
 class Losses(Callback):
     """The losses of all steps."""
 
@@ -171,6 +179,112 @@ def test_bases_that_a_device_cannot_factorise_are_factorised_on_the_cpu(monkeypa
     wanted = quick().fit(X, X_target=Y).transform(X)
     monkeypatch.setattr(optimizer, "NO_FACTORISATIONS", {"cpu"})
     np.testing.assert_array_equal(quick().fit(X, X_target=Y).transform(X), wanted)
+
+
+# Recorded steps.
+
+
+def _played_back(function):
+    """As a CUDA graph: the results of all calls lie in the tensors of the first one."""
+    first = []
+
+    def replay():
+        result = function()
+        tensors = list(_tensors(result))
+        if not first:
+            first[:] = [result, tensors]
+        for kept, value in zip(first[1], tensors, strict=True):
+            kept.detach().copy_(value.detach())
+        replay.calls += 1
+        return first[0]
+
+    replay.calls, replay.function = 0, function
+    return replay
+
+
+@pytest.fixture
+def replays(monkeypatch):
+    """Replays of what is recorded, on the CPU as on a GPU."""
+    made = []
+
+    def recorded(function):
+        made.append(_played_back(function))
+        return made[-1]
+
+    monkeypatch.setattr(graphs, "DEVICES", {"cpu"})
+    monkeypatch.setattr(graphs, "warmed_up", lambda function: function())
+    monkeypatch.setattr(graphs, "recorded", recorded)
+    return made
+
+
+RECORDED = {
+    "dual": {},
+    "mmd": {"objective": "mmd", "cost": "lp"},
+    "members": {
+        "n_members": 3,
+        "cost": "quadratic_form",
+        "cost_params": COSTS["quadratic_form"],
+    },
+    "returns": {"learning_rate_init": 1e4, "max_iter": 600},
+}
+
+
+@pytest.mark.filterwarnings("ignore:Training diverged")
+@pytest.mark.parametrize("options", RECORDED.values(), ids=RECORDED)
+def test_recorded_steps_are_the_steps(options, request):
+    options = {"max_iter": 250, "device": "cpu", "callbacks": [Pickled()], **options}
+    wanted = quick(**options).fit(X, X_target=Y)
+    replays = request.getfixturevalue("replays")
+    found = quick(**options).fit(X, X_target=Y)
+    np.testing.assert_array_equal(found.transform(X), wanted.transform(X))
+    assert found.n_iter_ == wanted.n_iter_
+    assert sum(replay.calls for replay in replays) > 1.5 * (found.n_iter_ - 50)
+
+
+def test_streams_and_classes_are_recorded_too(request):
+    y = np.arange(80) % 2
+    options = {"class_conditional": "label", "batch_size": 8, "device": "cpu"}
+
+    def fed():
+        transport = quick(**options)
+        for k in range(3):
+            transport.partial_fit(X + k, y, X_target=Y[:80], y_target=y)
+        return transport.transform(X, sample_label=y)
+
+    wanted = fed()
+    replays = request.getfixturevalue("replays")
+    np.testing.assert_array_equal(fed(), wanted)
+    assert replays
+
+
+class Shifted(Lp):
+    """A cost of the user's, whose code may read values."""
+
+
+def test_code_of_the_users_is_not_recorded(replays):
+    class Own(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(3, 1)
+
+        def forward(self, x, t):
+            return torch.tanh(self.layer(torch.cat([x, t[:, None]], 1)))
+
+    class Doubled(NCFNet):
+        def get_loss(self, y_pred, y_true, *args, **kwargs):
+            return 2 * super().get_loss(y_pred, y_true)
+
+    adam = {"optimizer": torch.optim.Adam}  # is not recorded itself
+    for options in (
+        {"cost": Shifted(1.5), "net": NCFNet(**adam)},
+        {"net": NCFNet(Own, **adam)},
+        {"net": NCFNet(criterion=type("Sum", (TermSum,), {}), **adam)},
+        {"net": Doubled(**adam)},
+    ):
+        quick(**options, device="cpu").fit(X, X_target=Y)
+        assert not any("_run" in str(replay.function) for replay in replays)
+    quick(net=NCFNet(**adam), device="cpu").fit(X, X_target=Y)
+    assert any("_run" in str(replay.function) for replay in replays)
 
 
 # Names.
@@ -224,13 +338,27 @@ def test_a_map_fitted_on_a_gpu_is_that_of_the_cpu(cost, device):
 
 
 @on_gpu
+@pytest.mark.parametrize("options", RECORDED.values(), ids=RECORDED)
+def test_recorded_steps_on_a_gpu_are_those_it_is_told(options, device, monkeypatch):
+    if device != "cuda":
+        pytest.skip("records nothing")
+    options = {**options, "max_iter": 100, "learning_rate_init": 5e-3}
+    options["callbacks"] = [Pickled()]
+    found = quick(**options, device=device).fit(X, X_target=Y).transform(X)
+    monkeypatch.setattr(graphs, "DEVICES", set())
+    wanted = quick(**options, device=device).fit(X, X_target=Y).transform(X)
+    assert np.abs(found - wanted).mean() < 0.01 * wanted.std()
+
+
+@on_gpu
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_map_fitted_on_a_gpu_is_read_without_one(stream, device, tmp_path):
     transport = quick(device=device, cost="lp")
     fit = transport.partial_fit if stream else transport.fit
-    wanted = fit(X, X_target=Y[:80]).transform(X)
-    assert all(value.device.type == "cpu" for value in _tensors(transport.flow_))
-    assert all(value.device.type == "cpu" for value in _tensors(transport.net_.module_))
+    fit(X, X_target=Y[:80])
+    for learnt in (transport.flow_, transport.net_.module_):
+        assert all(value.device.type == "cpu" for value in learnt.parameters())
+    wanted = transport.transform(X)
     (tmp_path / "map").write_bytes(pickle.dumps(transport))
     np.save(tmp_path / "rows.npy", np.stack([X, Y[:80], wanted]))
     subprocess.run(

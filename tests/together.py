@@ -35,7 +35,7 @@ def sample():
 
 
 def transport(batch_size, seed=0, **params):
-    params = {"batch_size": batch_size, "max_iter": STEPS, **params}
+    params = {"batch_size": batch_size, "max_iter": STEPS, "device": "cpu", **params}
     return quick(cost="elastic", random_state=seed, n_members=2, **params)
 
 
@@ -45,7 +45,7 @@ def refusals(net, X):
     for seed, n_steps in ((None, 1), (0, 2)):
         Accelerator(cpu=True, gradient_accumulation_steps=n_steps)
         try:
-            quick(net=net, random_state=seed).fit(X)
+            quick(net=net, random_state=seed, device="cpu").fit(X)
         except ValueError as error:
             found.append(str(error))
     return found
