@@ -5,15 +5,13 @@ A cost is a strictly convex Lagrangian :math:`L`. Its Legendre conjugate
 and the two gradients are inverse maps: :math:`\\nabla H = (\\nabla L)^{-1}`.
 """
 
-import copy
 import inspect
-import math
 
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from sk_ncf.errors import is_number
+from sk_ncf.conjugates import newton_conjugate
 
 __all__ = [
     "Cost",
@@ -63,7 +61,7 @@ class Cost(BaseEstimator):
 
     def velocity(self, p: Tensor) -> Tensor:
         r""":math:`v = \nabla H(p)`, the solution of :math:`\nabla L(v) = p`."""
-        return _newton_conjugate(self, p)
+        return newton_conjugate(self, p)
 
     def hamiltonian(self, p: Tensor) -> Tensor:
         r""":math:`H(p) = \langle p, v \rangle - L(v)` at :math:`v = \nabla H(p)`."""
@@ -304,111 +302,6 @@ class QuadraticForm(Cost):
         return p @ self._matrices(p)[1]
 
 
-class AffineCost(Cost):
-    r"""The same cost seen from moved and scaled coordinates.
-
-    With rows :math:`x = m_x + s x'`, :math:`y = m_y + s y'`, mean shift
-    :math:`b = m_y - m_x` and :math:`a = \nabla L(b)`,
-
-    .. math:: \tilde L(z) = [L(s z + b) - L(b) - \langle a, s z \rangle] / \lambda .
-
-    Terms linear in :math:`z = y' - x'` split into functions of x and of y, so the
-    transport problem is exactly the same; its solution starts at the mean shift. Of a
-    homogeneous L the scale is taken out, :math:`L(s z + b) = s^k L(z + b / s)`, so that
-    no power of the features' unit is ever computed in the network's precision.
-
-    Parameters
-    ----------
-    cost : Cost
-    shift : Tensor of shape (d,)
-        The mean shift b, float64.
-    scale, unit : float
-        s, the common scale of the features, and lambda, the unit of cost.
-    """
-
-    def __init__(self, cost, shift, scale, unit):
-        if cost.homogeneity is not None:
-            shift, unit = shift / scale, unit / scale**cost.homogeneity
-            scale = 1.0
-        self.cost = cost
-        self.shift = shift
-        self.scale, self.unit = (shift.new_tensor([c]) for c in (scale, unit))
-        self._momentum = cost.momentum(shift)
-        self._value = cost.lagrangian(shift).unsqueeze(-1)
-
-    _CONSTANTS = ("shift", "scale", "unit", "_momentum", "_value")
-
-    @classmethod
-    def stacked(cls, costs):
-        """One cost on tensors with a class axis, of shape [K, ..., d]."""
-        together = copy.copy(costs[0])
-        for name in cls._CONSTANTS:
-            constants = torch.stack([getattr(cost, name) for cost in costs])
-            setattr(together, name, constants)
-        return together
-
-    def of_class(self, k):
-        if self.shift.dim() == 1:
-            return self
-        alone = copy.copy(self)
-        for name in self._CONSTANTS:
-            setattr(alone, name, getattr(self, name)[k])
-        return alone
-
-    def _like(self, z):
-        """Constants in the type of `z`, or float64 where cancellation or units need it."""
-        far = self.shift.abs().amax(-1, keepdim=True) > 100 * self.scale
-        cancels = self.cost.cancels(self.scale)
-        double = (far | ~_single(self.scale) | cancels).any()
-        z = z.double() if double and z.device.type != "mps" else z
-        return z, *(_broadcast(c, z) for c in self._constants_at(z.device, z.dtype))
-
-    _placed = None
-
-    def _constants_at(self, device, dtype):
-        """The constants on the device of the rows, moved there once."""
-        placed = self._placed
-        if placed is None or placed[0] != (device, dtype):
-            constants = (getattr(self, name) for name in self._CONSTANTS)
-            placed = (device, dtype), [c.to(device, dtype) for c in constants]
-            self._placed = placed
-        return placed[1]
-
-    def __getstate__(self):
-        # Copies and pickles hold the constants where they were made, on the CPU.
-        return {**super().__getstate__(), "_placed": None}
-
-    def lagrangian(self, v):
-        z, b, scale, unit, a, value = self._like(v)
-        w = self.cost.lagrangian(scale * z + b)
-        linear = z @ a if a.dim() == 1 else (z * a).sum(-1)
-        scale, unit, value = (c.squeeze(-1) for c in (scale, unit, value))
-        return ((w - value - scale * linear) / unit).to(v.dtype)
-
-    def momentum(self, v):
-        z, b, scale, unit, a, _ = self._like(v)
-        p = self.cost.momentum(scale * z + b) - a
-        return (p * (scale / unit)).to(v.dtype)
-
-    def velocity(self, p):
-        z, b, scale, unit, a, _ = self._like(p)
-        v = self.cost.velocity(a + (unit / scale) * z)
-        return ((v - b) / scale).to(p.dtype)
-
-
-def _single(scale):
-    """Whether squares of such lengths, and far longer ones, are numbers in float32."""
-    return (scale > 1e-9) & (scale < 1e9)
-
-
-def _broadcast(constant, z):
-    """A constant of shape (d,), or [K, d] of every class, next to z of [K, ..., d]."""
-    if constant.dim() == 1:
-        return constant
-    n_classes, d = constant.shape
-    return constant.reshape(n_classes, *[1] * (z.dim() - 2), d)
-
-
 def _conjugate_exponent(p):
     if not p > 1:
         raise ValueError(f"p must be > 1, got {p!r}.")
@@ -427,69 +320,6 @@ def _power(r, exponent):
 def _norm(v):
     """Euclidean norm, (..., d) to (..., 1), with a finite derivative at zero."""
     return v.square().sum(-1, keepdim=True).clamp_min(_tiny(v) ** 2).sqrt()
-
-
-def _newton_conjugate(cost, p, max_iter=50, tol=1e-10):
-    r"""Solve :math:`\nabla L(v) = p` row by row by Newton's method with halved steps.
-
-    The merit function :math:`L(v) - \langle p, v \rangle` is convex: it is first
-    minimised over a grid of multiples of p, then by steps that lower it or are halved.
-    One more differentiable Newton step at the solution carries the derivative
-    :math:`dv/dp = (\nabla^2 L)^{-1}`.
-    """
-    rows = p.detach().reshape(-1, p.shape[-1]).double()
-    v = _best_multiple(cost, rows)
-    active = torch.arange(len(rows), device=p.device)
-    for _ in range(max_iter):
-        wanted, at = rows[active], v[active]
-        residual = cost.momentum(at).detach() - wanted
-        open_ = residual.norm(dim=-1) > tol * (1e-30 + wanted.norm(dim=-1))
-        if not open_.any():
-            break
-        active, at, wanted = active[open_], at[open_], wanted[open_]
-        direction = torch.linalg.solve(_hessian(cost, at), residual[open_])
-        v[active] = _halved_step(cost, at, direction, wanted)
-    correction = torch.linalg.solve(
-        _hessian(cost, v), p.reshape(rows.shape).double() - rows
-    )
-    return (v + correction).reshape(p.shape).to(p.dtype)
-
-
-def _hessian(cost, v):
-    r"""Hessian of L, shape (n, d, d), with a ridge far below its usual size."""
-    hessian = torch.func.vmap(torch.func.hessian(cost.lagrangian))(v).detach()
-    hessian = hessian.nan_to_num()
-    ridge = 1e-9 * hessian.diagonal(dim1=-2, dim2=-1).mean() + 1e-30
-    return hessian + ridge * torch.eye(v.shape[-1], dtype=v.dtype, device=v.device)
-
-
-def _merit(cost, v, p):
-    return cost.lagrangian(v) - (p * v).sum(-1)
-
-
-def _best_multiple(cost, p):
-    """The multiple of each row of p with the least merit, shape (n, d)."""
-    scales = 10.0 ** torch.arange(-8, 8.5, 0.5, dtype=p.dtype, device=p.device)
-    merits = torch.stack([_merit(cost, s * p, p) for s in scales]).nan_to_num(torch.inf)
-    return scales[merits.argmin(0)].unsqueeze(-1) * p
-
-
-def _halved_step(cost, v, direction, p):
-    """v - s direction, each row with the first s of 1, 1/2, ... that is an improvement.
-
-    That is a lower merit or, where merits are equal to rounding, a lower residual.
-    """
-
-    def residual(v):
-        return (cost.momentum(v).detach() - p).norm(dim=-1)
-
-    value, error, trial = _merit(cost, v, p), residual(v), v - direction
-    for k in range(1, 30):
-        worse = ~((_merit(cost, trial, p) < value) | (residual(trial) < error))
-        if not worse.any():
-            return trial
-        trial = torch.where(worse.unsqueeze(-1), v - direction / 2**k, trial)
-    return torch.where(worse.unsqueeze(-1), v, trial)
 
 
 COSTS = {
@@ -525,104 +355,3 @@ def make_cost(cost, cost_params=None):
     if cost == "quadratic_form" and "matrix" not in params:
         raise ValueError("cost='quadratic_form' needs cost_params={'matrix': A}.")
     return COSTS[cost](**params)
-
-
-def check_cost(cost, n_features, scale=1.0):
-    r"""Raise ValueError unless `cost` is finite and strictly convex around `scale`.
-
-    Along random chords and along every axis (up to 64), at a hundredth of, at, and at
-    ten times `scale`, the value at the middle must lie strictly below the chord, and
-    :math:`\nabla H` must undo :math:`\nabla L`. A homogeneous cost is checked at scale 1,
-    and so is its degree: what holds there holds at every scale.
-    """
-    check_cost_parameters(cost, n_features)
-    _check_scale(cost, scale)
-    if cost.homogeneity is not None:
-        scale = 1.0
-    generator = torch.Generator().manual_seed(0)
-    axes = torch.eye(n_features, dtype=torch.float64)[:64]
-    rays = torch.randn(16, n_features, generator=generator, dtype=torch.float64)
-    ends = torch.randn(16, n_features, generator=generator, dtype=torch.float64)
-    a = torch.cat([axes, -axes, rays, rays])
-    b = torch.cat([2 * axes, -2 * axes, 2 * rays, ends])
-    name = f"cost={cost!r}"
-    for factor in (0.01, 1.0, 10.0):
-        x, y = factor * scale * a, factor * scale * b
-        low, mid, high = (cost.lagrangian(v) for v in (x, (x + y) / 2, y))
-        if low.shape != a.shape[:1]:
-            raise ValueError(
-                f"{name}: lagrangian must map rows of shape (n, d) to values of shape "
-                f"(n,), got {tuple(low.shape)} for rows of shape {tuple(a.shape)}."
-            )
-        values = torch.cat([low, mid, high, cost.momentum(x).reshape(-1)])
-        if not values.isfinite().all():
-            raise ValueError(f"{name} is not finite at displacements of size {scale}.")
-        _check_degree(cost, x, low)
-        gap = (low + high) / 2 - mid
-        if not (gap > 1e-13 * (low.abs() + high.abs())).all():
-            raise ValueError(
-                f"{name} is not strictly convex (to working precision) at displacements "
-                f"of size {factor * scale:.3g}: c(x, y) = L(y - x) needs a strictly "
-                "convex L (for l_p and norm powers, p > 1)."
-            )
-        back = cost.velocity(cost.momentum(x))
-        if not (back - x).abs().max() <= 1e-3 * x.abs().max():
-            raise ValueError(f"{name}: velocity must be the inverse map of momentum.")
-
-
-def _check_scale(cost, scale):
-    """Raise where the data, or their cost, are in a unit out of floating-point reach."""
-    low, high = 1e-100, 1e100
-    if not low <= scale <= high:
-        raise ValueError(
-            f"X and X_target must differ, within or between them, by {low:g} to {high:g} "
-            f"or not at all, got {scale:.3g}: choose another unit."
-        )
-    degree = cost.homogeneity or 1.0
-    if not abs(degree * math.log10(scale)) <= 250:
-        raise ValueError(
-            f"cost={cost!r} of a displacement of {scale:.3g}, the size of those between "
-            f"X and X_target, is no floating-point number: choose another unit."
-        )
-
-
-def _check_degree(cost, v, value):
-    k = cost.homogeneity
-    if k is not None and not torch.allclose(cost.lagrangian(3 * v), 3**k * value):
-        raise ValueError(
-            f"cost={cost!r} declares homogeneity={k!r}, but L(3 v) is not 3^{k!r} L(v)."
-        )
-
-
-def check_cost_parameters(cost, n_features):
-    """Raise ValueError unless the parameters of a built-in cost are in their ranges."""
-    name = type(cost).__name__
-    if type(cost).lagrangian is Cost.lagrangian:
-        raise ValueError(f"cost={cost!r}: {name} must define lagrangian(v).")
-    if type(cost).__module__ != __name__:
-        return
-    bounds = {"p": (1, "> 1"), "gamma": (None, ">= 0"), "delta": (0, "> 0")}
-    for key, (low, wanted) in bounds.items():
-        value = cost.get_params(deep=False).get(key, 1.5)
-        valid = is_number(value, -1e300, 1e300)
-        if not valid or not (value >= 0 if low is None else value > low):
-            raise ValueError(f"{key} of {name} must be {wanted}, got {value!r}.")
-    if isinstance(cost, QuadraticForm):
-        _check_matrix(cost.matrix, n_features)
-
-
-def _check_matrix(matrix, n_features):
-    try:
-        matrix = torch.as_tensor(matrix, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError):
-        raise ValueError(
-            f"matrix of QuadraticForm must be a square array of numbers, got {matrix!r}."
-        ) from None
-    if matrix.shape != (n_features, n_features):
-        raise ValueError(
-            f"matrix of QuadraticForm must have shape ({n_features}, {n_features}) for "
-            f"data of {n_features} features, got {tuple(matrix.shape)}."
-        )
-    symmetric = torch.allclose(matrix, matrix.mT)
-    if not symmetric or not (torch.linalg.eigvalsh(matrix) > 0).all():
-        raise ValueError("matrix of QuadraticForm must be symmetric positive definite.")

@@ -10,7 +10,8 @@ from scipy.optimize import brentq
 from scipy.special import softmax
 from sklearn.utils import check_array
 
-from sk_ncf.costs import Cost, SquaredEuclidean, check_cost, make_cost
+from sk_ncf.cost_checks import check_cost
+from sk_ncf.costs import Cost, SquaredEuclidean, make_cost
 from sk_ncf.errors import LARGEST, as_generator, check_finite, is_number, named
 
 __all__ = [

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sk_ncf.costs import AffineCost, Cost, QuadraticForm, SquaredEuclidean
+from sk_ncf.affine_cost import AffineCost
+from sk_ncf.costs import Cost, QuadraticForm, SquaredEuclidean
 
 __all__ = [
     "Preconditioner",

@@ -7,7 +7,8 @@ from sklearn.utils import check_random_state
 
 from sk_ncf.classifier_bytes import ModelFileError
 from sk_ncf.conditional import ClassLabels
-from sk_ncf.costs import Cost, check_cost_parameters
+from sk_ncf.cost_checks import check_cost_parameters
+from sk_ncf.costs import Cost
 from sk_ncf.estimator import NCFTransport
 from sk_ncf.fitted_state import REBUILT, WEIGHTS
 from sk_ncf.flow import CharacteristicFlow

@@ -21,7 +21,7 @@ from sk_ncf.callbacks import (
     WeightAverage,
 )
 from sk_ncf.checkpoints import checkpoint_of
-from sk_ncf.costs import check_cost
+from sk_ncf.cost_checks import check_cost
 from sk_ncf.devices import (
     check_accelerator,
     objective_of,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from sk_ncf.affine_cost import AffineCost
 from sk_ncf.costs import (
-    AffineCost,
     Cost,
     Elastic,
     Lp,

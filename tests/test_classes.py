@@ -16,7 +16,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import SVC
 
-from sk_ncf.costs import AffineCost
+from sk_ncf.affine_cost import AffineCost
 from sk_ncf.losses import energy_distance
 from sk_ncf.preconditioner import gaussian_map
 

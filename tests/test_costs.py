@@ -9,8 +9,9 @@ import torch
 from problems import COSTS, MATRIX, D, PlasticHuber, Quartic
 from sklearn.base import clone
 
+from sk_ncf.affine_cost import AffineCost
+from sk_ncf.cost_checks import check_cost
 from sk_ncf.costs import (
-    AffineCost,
     Cost,
     Elastic,
     Lp,
@@ -18,7 +19,6 @@ from sk_ncf.costs import (
     PseudoHuber,
     QuadraticForm,
     SquaredEuclidean,
-    check_cost,
     make_cost,
 )
 

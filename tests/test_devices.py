@@ -14,8 +14,9 @@ from skorch.callbacks import Callback
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sk_ncf import graphs, optimizer
+from sk_ncf.affine_cost import AffineCost
 from sk_ncf.callbacks import ClipPerPotential, PlateauCosine, Stop, WeightAverage
-from sk_ncf.costs import AffineCost, Lp, make_cost
+from sk_ncf.costs import Lp, make_cost
 from sk_ncf.devices import place, resolve_device
 from sk_ncf.flow import CharacteristicFlow
 from sk_ncf.potential import Potential

@@ -215,10 +215,12 @@ def ncf_per_class(split, classifier, **options):
     )
     rows = with_labels(split, moved, split.ys)
     both = np.concatenate([split.Xs, moved]), np.concatenate([split.ys, split.ys])
+    both = with_labels(split, *both)
     return (
         rows,
-        with_labels(split, *both),
+        both,
         self_trained(split, rows),
+        self_trained(split, both),
         Adapted(split.Xs, split.ys, transport.inverse_transform, comparable=False),
     )
 
@@ -243,6 +245,7 @@ def methods(**options):
                 "sk_ncf per class",
                 "sk_ncf per class, and source",
                 "sk_ncf per class, self-training",
+                "sk_ncf per class, and source, self-training",
                 "sk_ncf per class, frozen model",
             ),
             partial(ncf_per_class, **per_class),
