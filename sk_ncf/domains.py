@@ -11,7 +11,16 @@ from sklearn.utils.validation import _check_feature_names, validate_data
 from sk_ncf.errors import as_array, check_size, named
 from sk_ncf.labels import checked_labels
 
-__all__ = ["Rows", "both_sides", "checked_rows", "output_rows", "source_rows"]
+__all__ = [
+    "Rows",
+    "both_sides",
+    "checked_rows",
+    "checked_target",
+    "checked_weight",
+    "output_rows",
+    "rows_where",
+    "source_rows",
+]
 
 DTYPES = [np.float64, np.float32]
 
@@ -231,3 +240,8 @@ def output_rows(output_distribution, n_features, rng, n=16384):
     if output_distribution == "uniform":
         return uniform
     return ndtri(np.clip(uniform, 1e-12, 1 - 1e-12))
+
+
+def rows_where(mask, rows):
+    """The rows of the mask; no copy where that is all of them."""
+    return rows if mask.all() else rows[mask]
