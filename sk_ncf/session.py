@@ -153,6 +153,10 @@ class FitSession:
         for pair in pairs:
             sides = (drawn if rows is None else _distinct(rows) for rows in pair)
             samples.append(tuple(sides))
+        given = (
+            [rows is not None for rows in side] for side in zip(*pairs, strict=True)
+        )
+        self.given = [any(side) for side in given]
         return samples
 
     def _preconditioners(self, samples, pooled):
@@ -387,7 +391,10 @@ class FitSession:
         )
         frames = [p for p in self.preconditioners for _ in range(self.n_members)]
         if self.stream:
-            longer = max(len(fold) for fold in sources + targets if fold is not None)
+            # Of what is drawn there is no end to pass over.
+            sides = zip((sources, targets), self.given, strict=True)
+            folds = [fold for side, given in sides if given for fold in side]
+            longer = max(len(fold) for fold in folds if fold is not None)
             self.n_steps = math.ceil(longer / (n_processes * batch_size))
         return PairSampler(
             sources,

@@ -164,6 +164,14 @@ def test_a_stream_goes_on_from_a_fit():
 # Weights.
 
 
+@pytest.mark.parametrize("domain", ["source", "target"])
+def test_a_pass_of_a_stream_is_over_the_rows_that_are_given(domain):
+    """The rows of a law that is drawn from have no end."""
+    X, _ = two_samples(300)
+    stream = quick(batch_size=64, default_domain=domain).partial_fit(X)
+    assert 4 <= stream.n_iter_ <= 5  # some of the 300 rows are held out
+
+
 @pytest.mark.parametrize("cost", ["elastic", "lp"])
 def test_a_weight_is_a_repetition_of_a_row_on_either_side(cost):
     rng = np.random.default_rng(0)
