@@ -45,15 +45,15 @@ class Recording:
             self.key, self.n_calls, self.replay = key, 0, None
         self.n_calls += 1
         if self.n_calls <= WARM_UP:
-            return warmed_up(function)
+            return warmed_up(function, tensors[0].device)
         if self.replay is None:
-            self.replay = recorded(function)
+            self.replay = recorded(function, tensors[0].device)
         return self.replay()
 
 
-def warmed_up(function):
+def warmed_up(function, device):
     """What `function()` returns, on another stream, as it will be recorded on one."""
-    here, aside = torch.cuda.current_stream(), torch.cuda.Stream()
+    here, aside = torch.cuda.current_stream(device), torch.cuda.Stream(device)
     aside.wait_stream(here)
     with torch.cuda.stream(aside):
         result = function()
@@ -61,12 +61,13 @@ def warmed_up(function):
     return result
 
 
-def recorded(function):
+def recorded(function, device):
     """The function's kernels as a CUDA graph: what it returns is always the same tensors."""
-    graph = torch.cuda.CUDAGraph()
-    # Other threads may go on with what they do on the GPU.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        result = function()
+    with torch.cuda.device(device):
+        graph = torch.cuda.CUDAGraph()
+        # Other threads may go on with what they do on the GPU.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            result = function()
 
     def replay():
         graph.replay()

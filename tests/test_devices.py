@@ -208,12 +208,12 @@ def replays(monkeypatch):
     """Replays of what is recorded, on the CPU as on a GPU."""
     made = []
 
-    def recorded(function):
+    def recorded(function, device):
         made.append(_played_back(function))
         return made[-1]
 
     monkeypatch.setattr(graphs, "DEVICES", {"cpu"})
-    monkeypatch.setattr(graphs, "warmed_up", lambda function: function())
+    monkeypatch.setattr(graphs, "warmed_up", lambda function, device: function())
     monkeypatch.setattr(graphs, "recorded", recorded)
     return made
 
