@@ -243,3 +243,13 @@ def test_quantiles_show_the_six_features_farthest_from_their_target():
     assert len(display.figure_.axes) == 6
     with pytest.raises(ValueError, match="axes must be 6"):
         display.plot(plt.subplots(1, 2)[1])
+
+
+@pytest.mark.parametrize(
+    "display", [TransportDisplay, InterpolationDisplay, QuantileDisplay]
+)
+@pytest.mark.parametrize("n_rows, n_features", [(0, 2), (50, 3)])
+def test_rows_of_the_other_side_are_checked_by_name(display, n_rows, n_features):
+    estimator, X, _ = _fitted(2)
+    with pytest.raises(ValueError, match="X_target"):
+        display.from_estimator(estimator, X, np.zeros((n_rows, n_features)))

@@ -6,6 +6,8 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
+from sk_ncf.domains import checked_target
+
 __all__ = ["ARROW", "GREY", "MAPPED", "SOURCE", "TARGET", "MappedRows", "mapped_rows"]
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
@@ -38,6 +40,9 @@ def mapped_rows(estimator, X, X_target, kind, sample_label=None):
         end = estimator.inverse_transform(
             X_target, sample_domain=-1, sample_label=sample_label
         )
+    if other is not None:
+        name = "X_target" if kind == "forward" else "X"
+        other = checked_target(estimator, other, name=name)
     project, names = _plane(start, end if other is None else other)
     other = None if other is None else project(other)
     return MappedRows(project(start), project(end), other, names)

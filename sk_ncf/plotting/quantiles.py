@@ -5,6 +5,7 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from sk_ncf.domains import checked_target
 from sk_ncf.errors import as_array
 from sk_ncf.plotting.plane import ARROW, MAPPED, SOURCE, new_axes
 
@@ -94,6 +95,7 @@ class QuantileDisplay:
             raise ValueError(
                 f"n_quantiles must be an integer in [1, 10000], got {n_quantiles!r}."
             )
+        X_target = checked_target(estimator, X_target)
         share = np.arange(1, n_quantiles + 1) / (n_quantiles + 1)
         before, after, wanted = (
             np.quantile(np.asarray(rows, dtype=float), share, axis=0)
