@@ -751,7 +751,9 @@ class NCFTransport(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        tags.target_tags.required = bool(self.class_conditional)
+        conditional = self.class_conditional
+        known = isinstance(conditional, (str, bool, np.bool_))  # not checked yet
+        tags.target_tags.required = known and bool(conditional)
         return tags
 
 

@@ -297,3 +297,12 @@ def test_fit_transform_that_cannot_map_forgets_its_fit(monkeypatch):
 
     monkeypatch.setattr(NCFTransport, "transform", transform)
     refused(quick(), "fit_transform", {"X": X, "X_target": Y}, "no map")
+
+
+@pytest.mark.parametrize("value", [torch.zeros(2), np.zeros(2), [True, False]])
+def test_a_parameter_of_several_values_is_refused_by_name(value):
+    estimator = quick(class_conditional=value)
+    with pytest.raises(NotFittedError):
+        estimator.transform(np.zeros((5, 2)))
+    with pytest.raises(ValueError, match="class_conditional"):
+        estimator.fit(np.zeros((5, 2)))

@@ -245,6 +245,20 @@ def test_quantiles_show_the_six_features_farthest_from_their_target():
         display.plot(plt.subplots(1, 2)[1])
 
 
+def test_a_time_that_is_no_number_is_refused():
+    estimator, X, Y = _fitted(2)
+    for times in ([0.0, np.zeros(2)], [2.0], ["now"]):
+        with pytest.raises(ValueError, match="times must be numbers"):
+            InterpolationDisplay.from_estimator(estimator, X, Y, times=times)
+
+
+@pytest.mark.filterwarnings("error")
+def test_quantiles_of_a_constant_target_are_shown():
+    estimator, X, Y = _fitted(8)
+    display = QuantileDisplay.from_estimator(estimator, 1e20 * X, np.zeros_like(Y))
+    assert len(display.names) == 6
+
+
 @pytest.mark.parametrize(
     "display", [TransportDisplay, InterpolationDisplay, QuantileDisplay]
 )

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sk_ncf.errors import as_generator
+from sk_ncf.errors import as_generator, is_number
 from sk_ncf.plotting.plane import ARROW, GREY, mapped_rows, new_axes
 
 __all__ = ["InterpolationDisplay"]
@@ -93,7 +93,7 @@ class InterpolationDisplay:
         InterpolationDisplay
         """
         times = tuple(times)
-        if not times or not all(0 <= t <= 1 for t in times):
+        if not times or not all(is_number(t, 0, 1) for t in times):
             raise ValueError(f"times must be numbers in [0, 1], got {times!r}.")
         rows = mapped_rows(estimator, X, X_target, kind, sample_label)
         start, end, other = _spread(rows[:3], as_generator(random_state))

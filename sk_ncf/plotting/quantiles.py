@@ -102,7 +102,9 @@ class QuantileDisplay:
             for rows in (X, mapped, X_target)
         )
         if features is None:
-            apart = np.abs(before - wanted).mean(axis=0) / (wanted.std(axis=0) + 1e-300)
+            with np.errstate(over="ignore"):  # of a constant target
+                apart = np.abs(before - wanted).mean(axis=0)
+                apart /= wanted.std(axis=0) + 1e-300
             features = np.sort(np.argsort(-apart, kind="stable")[:6])
         features = _checked_features(features, mapped.shape[1])
         names = getattr(X, "columns", None)
