@@ -277,9 +277,6 @@ def bound():
 
 def gpu():
     """Steps on a GPU: kernel by kernel, recorded, and their matrix products alone."""
-    if not torch.cuda.is_available():
-        print("no GPU here")
-        return True
     print(f"{torch.cuda.get_device_name()}, {torch.__version__}; a step, ms")
     names = ("one CPU", "called", "recorded", "products", "ratio")
     print(f"{'':<32}" + "".join(f"{name:>10}" for name in names))
@@ -326,9 +323,6 @@ def products_on_gpu(net, data, n=200):
 
 def gpu_fits():
     """Seconds of fits of a thousand steps on the GPU and on one thread of the CPU."""
-    if not torch.cuda.is_available():
-        print("no GPU here")
-        return True
     X, Y = samples(500, 2)
     NCFTransport(max_iter=10, random_state=0).fit(X, X_target=Y)  # loads libraries
     print(f"{'1,000 steps, s':<24}{'one CPU':>10}{'GPU':>10}{'ratio':>8}")
@@ -373,7 +367,10 @@ def main(argv=None):
     torch.set_num_threads(1)
     passed = []
     for name in options.parts:
-        passed.append(PARTS[name]())
+        if name in HERE:
+            passed.append(PARTS[name]())
+        else:
+            print("no GPU here")
         print()
     return int(options.check and not all(passed))
 

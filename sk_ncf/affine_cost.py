@@ -68,8 +68,6 @@ class AffineCost(Cost):
         z = z.double() if double and z.device.type != "mps" else z
         return z, *(_broadcast(c, z) for c in self._constants_at(z.device, z.dtype))
 
-    _placed = None
-
     def _constants_at(self, device, dtype):
         """The constants on the device of the rows, moved there once."""
         placed = self._placed
@@ -78,10 +76,6 @@ class AffineCost(Cost):
             placed = (device, dtype), [c.to(device, dtype) for c in constants]
             self._placed = placed
         return placed[1]
-
-    def __getstate__(self):
-        # Copies and pickles hold the constants where they were made, on the CPU.
-        return {**super().__getstate__(), "_placed": None}
 
     def lagrangian(self, v):
         z, b, scale, unit, a, value = self._like(v)

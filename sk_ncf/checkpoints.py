@@ -24,6 +24,7 @@ from sklearn.utils import check_random_state
 from skorch.callbacks import Callback
 from torch import nn
 
+from sk_ncf.risk import VALUES
 from sk_ncf.sampling import is_equal
 
 __all__ = ["Checkpoint", "checkpoint_of"]
@@ -43,7 +44,6 @@ OF_SCHEDULE = ("step", "turn", "base", "end")
 OF_AVERAGE = ("average", "step")
 OF_RISK = ("kept_weights", "kept_step", "best_step", "n_returns")
 JUDGED = ("best", "kept")  # risks; the rows' weights in them are made again
-VALUES = ("source", "target", "gap")
 
 
 def checkpoint_of(estimator, samples, pooled):

@@ -45,6 +45,11 @@ class Cost(BaseEstimator):
 
     homogeneity: float | None = None
 
+    _placed = None  # constants where they were last used; in no copy and no pickle
+
+    def __getstate__(self):
+        return {k: v for k, v in super().__getstate__().items() if k != "_placed"}
+
     def lagrangian(self, v: Tensor) -> Tensor:
         """L(v), rows of shape (..., d) to values of shape (...,)."""
         raise NotImplementedError(f"{type(self).__name__} must define lagrangian(v).")
@@ -275,8 +280,6 @@ class QuadraticForm(Cost):
     def __init__(self, matrix):
         self.matrix = matrix
 
-    _placed = None
-
     def _matrices(self, like):
         """A and its inverse where `like` is, moved there once."""
         key, placed = (like.device, like.dtype), self._placed
@@ -285,9 +288,6 @@ class QuadraticForm(Cost):
             both = matrix, torch.linalg.inv(matrix)
             placed = self._placed = self.matrix, key, [z.to(like.device) for z in both]
         return placed[2]
-
-    def __getstate__(self):
-        return {**super().__getstate__(), "_placed": None}
 
     def lagrangian(self, v):
         return (v * self.momentum(v)).sum(-1) / 2

@@ -7,7 +7,9 @@ from torch import Tensor
 
 from sk_ncf.flow import CharacteristicFlow
 
-__all__ = ["Risk", "held_out_risk", "matching_risk", "of_first_process"]
+__all__ = ["VALUES", "Risk", "held_out_risk", "matching_risk", "of_first_process"]
+
+VALUES = ("source", "target", "gap")  # of a Risk, row by row
 
 
 @dataclass
@@ -57,17 +59,14 @@ class Risk:
     def where(self, classes, other):
         """This risk for the classes of the mask, another one for the rest."""
         mask = classes.repeat_interleave(self.n_members).unsqueeze(-1)
-        pairs = ((getattr(r, name) for r in (self, other)) for name in _VALUES)
+        pairs = ((getattr(r, name) for r in (self, other)) for name in VALUES)
         return replace(
             self,
-            **dict(zip(_VALUES, (torch.where(mask, *p) for p in pairs), strict=True)),
+            **dict(zip(VALUES, (torch.where(mask, *p) for p in pairs), strict=True)),
         )
 
     def _of_classes(self, values):
         return values.unflatten(0, (-1, self.n_members)).mean(1)
-
-
-_VALUES = ("source", "target", "gap")
 
 
 def _mean(values, weight):
@@ -88,7 +87,7 @@ def of_first_process(measure):
 
     def measured():
         risk = measure()
-        values = {name: getattr(risk, name).contiguous() for name in _VALUES}
+        values = {name: getattr(risk, name).contiguous() for name in VALUES}
         for value in values.values():
             torch.distributed.broadcast(value, 0)
         return replace(risk, **values)
