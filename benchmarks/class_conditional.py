@@ -30,10 +30,10 @@ from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
 from sk_ncf import NCFTransport
-from sk_ncf.losses import energy_distance
+from sk_ncf.objectives import energy_distance
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
-LABEL = {"class_conditional": "label"}
+LABEL = {"class_conditional": "per_class"}
 SHARED = {"class_conditional": "shared", "objective": "mmd"}
 # Options, share of the target labels that are known, whether true classes are given,
 # and (least accuracy, largest distance).
@@ -143,8 +143,8 @@ class Images:
         )
         if share < 1:
             print(
-                f"  named {estimator.named_share_:.0%} of the target rows, "
-                f"{estimator.named_accuracy_:.3f} right on labels held out"
+                f"  named {estimator.pseudo_label_fraction_:.0%} of the target rows, "
+                f"{estimator.pseudo_label_accuracy_:.3f} right on labels held out"
             )
         return (*scores, trip, seconds)
 

@@ -29,7 +29,7 @@ from adaptation.tasks import TASKS, fewer, split
 from results import read
 from threadpoolctl import threadpool_limits
 
-from sk_ncf.losses import energy_distance
+from sk_ncf.objectives import energy_distance
 
 HERE = Path(__file__).resolve().parent
 QUICK_ROWS = 400  # of a side

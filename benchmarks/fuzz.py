@@ -32,7 +32,7 @@ import torch
 from sklearn.base import clone
 
 from sk_ncf import NCFTransport, datasets
-from sk_ncf.costs import COSTS
+from sk_ncf.costs._registry import COSTS
 
 N_CALLS = 110_000
 CHUNK = 500
@@ -87,7 +87,7 @@ METHODS = {
     "score": (("X",), ("y", "X_target", "sample_domain"), 5),
     "dual_potentials": (ROWS, (), 5),
     "transport_cost": (("X",), (), 5),
-    "dual_value": (ROWS, (), 4),
+    "dual_lower_bound": (ROWS, (), 4),
 }
 FITS = ("fit", "partial_fit", "fit_transform")
 
@@ -159,7 +159,13 @@ def call_of_estimator(rng):
     # scikit-learn sets one parameter after the other: those before a wrong one are set.
     kwargs = {}
     if name == "set_params":
-        known = [*estimator.get_params(deep=False), "cost__p", "net__lr", "p", "a__b"]
+        known = [
+            *estimator.get_params(deep=False),
+            "cost__p",
+            "skorch_net__lr",
+            "p",
+            "a__b",
+        ]
         names = rng.choice(known, rng.integers(0, 3))
         kwargs = {str(n): values.odd_parameter(rng, str(n)) for n in names}
     elif rng.random() < 0.8:
@@ -223,12 +229,12 @@ RIGHT_SEEDS = (0, 1, None)
 
 def call_of_datasets(rng):
     """A function of :mod:`sk_ncf.datasets`."""
-    name = str(rng.choice([*MAKERS, "l2_uvp", "fresh_pairs"]))
+    name = str(rng.choice([*MAKERS, "l2_uvp", "sample_pairs"]))
     if name == "l2_uvp":
         rows = lambda: (_rows if rng.random() < 0.5 else _no_rows)(rng, 8)
         variance = values.junk(rng) if rng.random() < 0.3 else 2.0
         return Call(name, datasets.l2_uvp, (rows(), rows(), variance), {})
-    right = {"n_samples": (1, 50)} if name == "fresh_pairs" else dict(MAKERS[name])
+    right = {"n_samples": (1, 50)} if name == "sample_pairs" else dict(MAKERS[name])
     right["random_state"] = RIGHT_SEEDS
     kwargs = {
         key: values.junk(rng) if rng.random() < 0.3 else values.one(rng, good)
@@ -237,7 +243,7 @@ def call_of_datasets(rng):
     }
     kwargs.setdefault("n_samples", 20)
     function = (
-        problem().fresh_pairs if name == "fresh_pairs" else getattr(datasets, name)
+        problem().sample_pairs if name == "sample_pairs" else getattr(datasets, name)
     )
     return Call(name, function, (), kwargs)
 
@@ -296,7 +302,7 @@ def pool():
     y, y_target = np.arange(60) % 3, np.where(np.arange(70) % 2, np.arange(70) % 3, -1)
     sides, classes = {"X_target": Y}, {"X_target": Y, "y": y, "y_target": y_target}
     costs = {
-        name: ({"cost": name, "n_members": 2}, sides)
+        name: ({"cost": name, "ensemble_size": 2}, sides)
         for name in ("lp", "norm_power", "elastic", "pseudo_huber")
     }
     shared = {"class_conditional": "shared", "objective": "mmd"}
@@ -306,7 +312,7 @@ def pool():
         "float64 cost": ({"cost": values.PARAMETERS["cost"][-1]}, sides),
         "passes": ({"default_domain": "target"}, sides),
         "to normal": ({}, {}),
-        "classes": ({"class_conditional": "label"}, classes),
+        "classes": ({"class_conditional": "per_class"}, classes),
         "classes to normal": ({"class_conditional": True}, {"y": y}),
         "shared": (shared, classes),
     }
@@ -405,7 +411,7 @@ def _group(name):
         return "costs"
     if name.endswith("Display"):
         return "displays"
-    data = name.startswith("make_") or name in ("l2_uvp", "fresh_pairs")
+    data = name.startswith("make_") or name in ("l2_uvp", "sample_pairs")
     return "datasets" if data else "scikit-learn's"
 
 

@@ -23,7 +23,7 @@ from sk_ncf import (
     QuadraticForm,
     SquaredEuclidean,
 )
-from sk_ncf.training import NCFNet
+from sk_ncf._training.net import NCFNet
 
 FOLDER = Path(tempfile.mkdtemp())
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
@@ -155,7 +155,7 @@ JUNK = (
     *([], (), {}, set(), [1], (8, 8), (8, 4), [[]], {"p": 2}, {"a": [1]}, range(3)),
     *(object(), object, Ellipsis, len, lambda: None, lambda *a, **k: 1),
     *(np.float32(2), np.int8(-3), np.bool_(True), np.array(5), np.array([]), np.eye(2)),
-    *(np.array(["a"]), np.array([None, {}]), np.datetime64("2020"), np.str_("dual")),
+    *(np.array(["a"]), np.array([None, {}]), np.datetime64("2020"), np.str_("semi_dual")),
     *(pd.NA, pd.NaT, torch.tensor(2.0), torch.eye(2), torch.device("meta"), slice(3)),
     *(Lp, Lp(2), sparse.eye(3), ValueError("x"), np.random.default_rng, 10**400),
 )  # fmt: skip
@@ -225,13 +225,13 @@ PARAMETERS = {
     "cost": ["sqeuclidean", "lp", "norm_power", "elastic", "pseudo_huber"]
     + [Lp(1.2), Lp(4.0), NormPower(3), Elastic(0.3), Elastic(0), PseudoHuber(0.5)]
     + [SquaredEuclidean(), QuadraticForm([[2, 0.5], [0.5, 0.5]])],
-    "objective": ["dual", "mmd"],
-    "class_conditional": [False, True, "label", "shared"],
+    "objective": ["semi_dual", "mmd"],
+    "class_conditional": [False, True, "per_class", "shared"],
     "classifier": [None, GaussianNB(), DummyClassifier()],
     "output_distribution": ["normal", "uniform"]
     + [lambda size, random_state: random_state.standard_cauchy(size)],
     "default_domain": ["source", "target"],
-    "n_members": ["auto", 1, 2, 3],
+    "ensemble_size": ["auto", 1, 2, 3],
     "hidden_layer_sizes": [(8, 8), (4,), [8, 8, 8], (1,)],
     "batch_size": [2, 16, 64],
     "learning_rate_init": ["auto", 1e-30, 5e-3, 10.0, 1e30],
@@ -246,7 +246,7 @@ PARAMETERS = {
     "hopf_lax_weight": [0.0, 10.0, 1e30],
     "mmd_weight": ["auto", 0.0, 10.0, 1e30],
     "kernel": ["energy", "gaussian", "laplace"],
-    "net": [None, NCFNet(), NCFNet(optimizer=torch.optim.Adam)],
+    "skorch_net": [None, NCFNet(), NCFNet(optimizer=torch.optim.Adam)],
     "callbacks": [None, [], ()],
     "device": ["cpu", "auto", torch.device("cpu")],
     "warm_start": [False, True],
@@ -270,20 +270,20 @@ SPECIAL = {
     + [lambda size, random_state: np.zeros(size)]
     + [lambda size, random_state: np.full(size, 1e300)]
     + [lambda size, random_state: np.full(size, "a"), len],
-    "n_members": [10**9, 2**70],
+    "ensemble_size": [10**9, 2**70],
     "hidden_layer_sizes": [(), (0,), (-1,), (8, 4), (10**15,), (2**70,), ("a",)]
     + [(8.0,), ((8,),), [None], (True,), (np.int64(8), 8), (10**9, 10**9)],
     "batch_size": [10**15, 2**70, 1],
     "validation_fraction": [0.0, 1.0, 1 - 1e-17],
     "device": ["cuda", "cuda:9", "meta", "abacus", "cpu:7", "", "xla", -1]
     + [torch.device("meta"), torch.device("cuda")],
-    "net": [NeuralNet, NeuralNet(None, None), NCFNet, torch.nn.Linear(2, 1)],
+    "skorch_net": [NeuralNet, NeuralNet(None, None), NCFNet, torch.nn.Linear(2, 1)],
     "callbacks": [[1], ["a"], [None], [("a",)], [("a", 1)], [len], [()], "abc"],
     "random_state": [-1, 2**32, "a", np.random.default_rng(0), np.random],
     "max_iter": [0, -1, 1.5, "a"],
     "verbose": [-1, "a", 1.5],
 }
-COSTLY = ("max_iter", "n_members", "batch_size", "hidden_layer_sizes", "verbose")
+COSTLY = ("max_iter", "ensemble_size", "batch_size", "hidden_layer_sizes", "verbose")
 
 
 def odd_parameter(rng, name):

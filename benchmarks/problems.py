@@ -9,18 +9,19 @@ import numpy as np
 import torch
 
 from sk_ncf import datasets
-from sk_ncf.losses import energy_distance
-from sk_ncf.preconditioner import gaussian_map, weighted_moments
+from sk_ncf._flow.gaussian_map import gaussian_map
+from sk_ncf._flow.moments import weighted_moments
+from sk_ncf.objectives import energy_distance
 
 N_TEST = 4096
 
 TOYS = {
-    "swiss roll -> moons": (datasets.make_swiss_roll_2d, datasets.make_two_moons),
+    "swiss roll -> moons": (datasets.make_swiss_roll_2d, datasets.make_moons_2d),
     "checkerboard -> eight": (
         datasets.make_checkerboard,
         datasets.make_eight_gaussians,
     ),
-    "eight -> moons": (datasets.make_eight_gaussians, datasets.make_two_moons),
+    "eight -> moons": (datasets.make_eight_gaussians, datasets.make_moons_2d),
 }
 
 
@@ -84,8 +85,8 @@ def w2(path, n, seed):
 def exact(make, n, d, seed, **params):
     """Rows of a generated problem."""
     problem = make(n_samples=n, n_features=d, random_state=seed, **params)
-    X, X_mapped = problem.fresh_pairs(N_TEST, random_state=1000 + seed)
-    X_origin, Y = problem.fresh_pairs(N_TEST, random_state=2000 + seed)
+    X, X_mapped = problem.sample_pairs(N_TEST, random_state=1000 + seed)
+    X_origin, Y = problem.sample_pairs(N_TEST, random_state=2000 + seed)
     return Case(problem.X, problem.X_target, (X, X_mapped), (Y, X_origin))
 
 

@@ -26,9 +26,9 @@ from problems import TOYS
 from threadpoolctl import threadpool_limits
 
 from sk_ncf import NCFTransport
-from sk_ncf.costs import COSTS
-from sk_ncf.risk import held_out_risk
-from sk_ncf.training import auto_settings
+from sk_ncf._training.defaults import auto_settings
+from sk_ncf._training.held_out_risk import held_out_risk
+from sk_ncf.costs._registry import COSTS
 
 N_FITS = 210
 N_FRESH = 4096
@@ -261,7 +261,7 @@ def draw_parameters(d, rng):
         "cost_params": PARAMS[cost](d, rng) if cost in PARAMS else {},
         "layers": layers if rng.random() < 0.5 else "auto",
         "lr_factor": float(3 ** rng.uniform(-1, 1)),
-        "objective": "mmd" if rng.random() < 0.1 else "dual",
+        "objective": "mmd" if rng.random() < 0.1 else "semi_dual",
         "early_stopping": bool(rng.random() < 0.9),
     }
 
@@ -350,7 +350,7 @@ def own_verdict(estimator):
     risk = dict(estimator.net_.callbacks_)["held_out_risk"]
     start = risk.start.criterion().mean().item()
     kept = risk.measure().criterion().mean().item()
-    return kept <= start, not estimator.history_[-1]["criterion"] <= start
+    return kept <= start, not estimator.history_[-1]["valid_loss"] <= start
 
 
 HEADER = (

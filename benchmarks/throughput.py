@@ -20,9 +20,10 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sk_ncf import NCFTransport, graphs
-from sk_ncf.devices import place
-from sk_ncf.optimizer import SOAP
+from sk_ncf import NCFTransport
+from sk_ncf._training import cuda_graphs
+from sk_ncf._training.devices import place
+from sk_ncf._training.soap import SOAP
 
 MEMORY_BELOW = 300  # MB of a fit above its data
 OVERHEAD_BELOW = 0.10  # of skorch, over a bare loop
@@ -112,7 +113,11 @@ def fitted_net(d, width=None, batch_size=256):
     X, Y = samples(4096, d)
     sizes = (width,) * 4 if width else "auto"
     estimator = NCFTransport(
-        max_iter=20, n_members=1, hidden_layer_sizes=sizes, device="cpu", random_state=0
+        max_iter=20,
+        ensemble_size=1,
+        hidden_layer_sizes=sizes,
+        device="cpu",
+        random_state=0,
     ).fit(X, X_target=Y)
     net = estimator.net_
     kept = {"schedule", "clip", "average", "epoch_timer", "train_loss"}
@@ -284,11 +289,11 @@ def gpu():
         net, data = fitted_net(d, width, batch_size)
         milliseconds = [1e3 * median_epoch(net, data[:10], 3)]
         place(net, torch.device("cuda"))
-        graphs.DEVICES.clear()
+        cuda_graphs.DEVICES.clear()
         data = [({n: z.cuda() for n, z in x.items()}, y.cuda()) for x, y in data]
         milliseconds.append(1e3 * median_epoch(net, data[:40], 3))
-        graphs.DEVICES.add("cuda")
-        net._graph = graphs.LossGraph(net)
+        cuda_graphs.DEVICES.add("cuda")
+        net._graph = cuda_graphs.LossGraph(net)
         milliseconds.append(1e3 * median_epoch(net, data))
         del net._graph
         milliseconds.append(1e3 * products_on_gpu(net, data))
@@ -311,7 +316,7 @@ def products_on_gpu(net, data, n=200):
     with Products() as products:
         bare_steps(net, optimizer, data[:1])
     products.again()
-    replay = graphs.recorded(products.again, torch.device("cuda"))
+    replay = cuda_graphs.recorded(products.again, torch.device("cuda"))
     replay()
     torch.cuda.synchronize()
     start = time.perf_counter()

@@ -37,7 +37,7 @@ from threadpoolctl import threadpool_limits
 from sk_ncf import NCFTransport
 
 N = 4096
-SMALL = {"n_members": 1, "hidden_layer_sizes": (48, 48, 48), "batch_size": 128}
+SMALL = {"ensemble_size": 1, "hidden_layer_sizes": (48, 48, 48), "batch_size": 128}
 TO_THE_END = {**SMALL, "early_stopping": False}
 # Rows of a side, and parameters: from maps that are hardly trained to good ones.
 FITS = {
@@ -115,7 +115,7 @@ def run(problem, name, n_rows):
         seen, case = halves(case)
         transport = fit(problem, case, name)
         found = {
-            n: transport.diagnostics(*(rows[:n] for rows in seen), random_state=0)
+            n: transport.diagnostics(seen[0][:n], X_target=seen[1][:n], random_state=0)
             for n in n_rows
         }
         errors_ = true_errors(problem, case, transport)
@@ -124,10 +124,10 @@ def run(problem, name, n_rows):
         row[str(n)] = {
             "error": (one.forward.error, one.inverse.error),
             "energy": (one.forward.energy_distance, one.inverse.energy_distance),
-            "round_trip": (one.forward.round_trip, one.inverse.round_trip),
+            "round_trip": (one.forward.cycle_error, one.inverse.cycle_error),
             "residual": (one.forward.residual, one.inverse.residual),
             "p_value": (one.forward.p_value, one.inverse.p_value),
-            "outside": one.outside,
+            "out_of_support": one.out_of_support,
             "gap": one.gap,
             "verdict": one.verdict,
         }

@@ -22,7 +22,7 @@ import torch
 
 from sk_ncf import NCFTransport
 from sk_ncf.datasets import make_checkerboard, make_eight_gaussians
-from sk_ncf.losses import energy_distance
+from sk_ncf.objectives import energy_distance
 from sk_ncf.plotting import InterpolationDisplay, TransportDisplay
 
 parser = argparse.ArgumentParser()

@@ -5,7 +5,7 @@ Classes that cross
 Every class of the source has to arrive at the same class of the target. Here the
 classes lie opposite their goals, so their ways cross; the optimal map of all rows
 together cannot do that, and takes every row to the nearest place. With
-``class_conditional="label"`` every class has a map of its own.
+``class_conditional="per_class"`` every class has a map of its own.
 """
 
 # %%
@@ -24,7 +24,7 @@ from matplotlib.collections import LineCollection
 from sklearn.neighbors import KNeighborsClassifier
 
 from sk_ncf import NCFTransport
-from sk_ncf.losses import energy_distance
+from sk_ncf.objectives import energy_distance
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--save", help="write the picture here")
@@ -53,7 +53,9 @@ X_test, Y_test, y_test = crossing(m, rng)
 
 max_iter = 20 if quick else "auto"
 one = NCFTransport(max_iter=max_iter, random_state=0).fit(X, X_target=Y)
-by_class = NCFTransport(class_conditional="label", max_iter=max_iter, random_state=0)
+by_class = NCFTransport(
+    class_conditional="per_class", max_iter=max_iter, random_state=0
+)
 by_class.fit(X, y, X_target=Y, y_target=y)
 
 # %%
@@ -101,7 +103,7 @@ figure, axes = plt.subplots(
 for ax, mapped, title in zip(
     axes,
     (everyone, own_way),
-    ("one map for all", 'class_conditional="label"'),
+    ("one map for all", 'class_conditional="per_class"'),
     strict=True,
 ):
     ax.scatter(*Y_test.T, s=4, color="#CCCCCC", linewidths=0, label="target")

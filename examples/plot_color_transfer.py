@@ -30,8 +30,9 @@ except ImportError:
     ot = None
 
 from sk_ncf import NCFTransport
-from sk_ncf.losses import energy_distance
-from sk_ncf.preconditioner import gaussian_map, weighted_moments
+from sk_ncf._flow.gaussian_map import gaussian_map
+from sk_ncf._flow.moments import weighted_moments
+from sk_ncf.objectives import energy_distance
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--save", help="write the picture here")

@@ -24,7 +24,8 @@ import torch
 from scipy.stats import spearmanr
 
 from sk_ncf import NCFTransport
-from sk_ncf.datasets import l2_uvp, make_convex_map
+from sk_ncf.datasets import make_convex_map
+from sk_ncf.metrics import l2_uvp
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--save", help="write the picture here")
@@ -33,7 +34,7 @@ quick = os.environ.get("SK_NCF_QUICK") == "1"
 
 n, m = (300, 500) if quick else (16_384, 4096)
 problem = make_convex_map("sqeuclidean", n, 4, random_state=0)
-x, tx = problem.fresh_pairs(m, random_state=1)
+x, tx = problem.sample_pairs(m, random_state=1)
 
 # %%
 # The measures
@@ -90,7 +91,7 @@ seeds = range(1) if quick else range(3)
 def fitted(budget, seed):
     """The map after so many steps; the last ones with a falling learning rate."""
     transport = NCFTransport(
-        max_iter=budget, early_stopping=False, n_members=1, random_state=seed
+        max_iter=budget, early_stopping=False, ensemble_size=1, random_state=seed
     )
     return transport.fit(problem.X, X_target=problem.X_target)
 

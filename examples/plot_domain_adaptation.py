@@ -28,7 +28,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from sk_ncf import NCFTransport
-from sk_ncf.preconditioner import gaussian_map, weighted_moments
+from sk_ncf._flow.gaussian_map import gaussian_map
+from sk_ncf._flow.moments import weighted_moments
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--save", help="write the picture here")

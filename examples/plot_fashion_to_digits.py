@@ -69,7 +69,7 @@ def fitted(code):
     coder = {side: code().fit(rows[0]) for side, rows in data.items()}
     X, Y = (coder[side].transform(data[side][0]) for side in data)
     transport = NCFTransport(
-        class_conditional="label", max_iter=10 if quick else "auto", random_state=0
+        class_conditional="per_class", max_iter=10 if quick else "auto", random_state=0
     )
     transport.fit(X, data["clothes"][1], X_target=Y, y_target=data["digits"][1])
     return coder, transport

@@ -23,8 +23,10 @@ import numpy as np
 from matplotlib.ticker import LogLocator
 
 from sk_ncf import NCFTransport
-from sk_ncf.datasets import l2_uvp, make_gaussians
-from sk_ncf.preconditioner import gaussian_map, weighted_moments
+from sk_ncf._flow.gaussian_map import gaussian_map
+from sk_ncf._flow.moments import weighted_moments
+from sk_ncf.datasets import make_gaussians
+from sk_ncf.metrics import l2_uvp
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--save", help="write the picture here")
@@ -63,7 +65,7 @@ def similarity(x, mapped, exact):
 
 def errors(problem, maps, seed):
     """UVP forward and inverse, and 1 - cosine, of fresh rows."""
-    x, tx = problem.fresh_pairs(m, random_state=1000 + seed)
+    x, tx = problem.sample_pairs(m, random_state=1000 + seed)
     there, back = maps[0](x), maps[1](tx)
     return l2_uvp(there, tx), l2_uvp(back, x), 1 - similarity(x, there, tx)
 

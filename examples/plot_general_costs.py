@@ -31,13 +31,9 @@ from sk_ncf import (
     QuadraticForm,
     SquaredEuclidean,
 )
-from sk_ncf.datasets import (
-    l2_uvp,
-    make_convex_map,
-    make_eight_gaussians,
-    make_two_moons,
-)
-from sk_ncf.losses import energy_distance
+from sk_ncf.datasets import make_convex_map, make_eight_gaussians, make_moons_2d
+from sk_ncf.metrics import l2_uvp
+from sk_ncf.objectives import energy_distance
 from sk_ncf.plotting import TransportDisplay
 
 parser = argparse.ArgumentParser()
@@ -49,7 +45,7 @@ n, m = (300, 300) if quick else (4096, 2048)
 rng = np.random.default_rng(0)
 blobs, moons = (
     np.split(draw(n + 2 * m, random_state=rng), [n, n + m])
-    for draw in (make_eight_gaussians, make_two_moons)
+    for draw in (make_eight_gaussians, make_moons_2d)
 )
 costs = {
     "squared Euclidean": SquaredEuclidean(),
@@ -142,7 +138,7 @@ seeds = range(1) if quick else range(3)
 def known_errors(cost, seed):
     """L2-UVP forward and inverse, on fresh rows."""
     problem = make_convex_map(Lp(p=1.2), n, 4, random_state=seed)
-    x, tx = problem.fresh_pairs(m, random_state=1000 + seed)
+    x, tx = problem.sample_pairs(m, random_state=1000 + seed)
     transport = fitted(cost, problem.X, problem.X_target, seed)
     there, back = transport.transform(x), transport.inverse_transform(tx)
     return l2_uvp(there, tx), l2_uvp(back, x)

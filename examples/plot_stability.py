@@ -26,7 +26,7 @@ from matplotlib.ticker import LogLocator
 
 from sk_ncf import NCFTransport, NormPower
 from sk_ncf.datasets import make_gaussians
-from sk_ncf.losses import implicit_residual, mmd
+from sk_ncf.objectives import implicit_residual, mmd
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--save", help="write the picture here")
@@ -37,8 +37,8 @@ budgets = (10, 30) if quick else (50, 100, 200, 400, 800, 1600)
 seeds = range(2) if quick else range(5)
 n, m = (500, 500) if quick else (4096, 4096)
 problem = make_gaussians(n, 2, random_state=0)
-x, tx = problem.fresh_pairs(m, random_state=1)
-y = problem.fresh_pairs(m, random_state=2)[1]
+x, tx = problem.sample_pairs(m, random_state=1)
+y = problem.sample_pairs(m, random_state=2)[1]
 
 # %%
 # Error and loss of a fit
@@ -71,7 +71,7 @@ def measure(budget, seed):
         objective="mmd",
         max_iter=budget,
         early_stopping=False,
-        n_members=1,
+        ensemble_size=1,
         hidden_layer_sizes=(32, 32),
         random_state=seed,
     )

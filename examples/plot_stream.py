@@ -21,7 +21,8 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from sk_ncf import NCFTransport
-from sk_ncf.datasets import l2_uvp, make_convex_map
+from sk_ncf.datasets import make_convex_map
+from sk_ncf.metrics import l2_uvp
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--save", help="write the picture here")
@@ -30,7 +31,7 @@ quick = os.environ.get("SK_NCF_QUICK") == "1"
 
 n, size = (3_000, 1_000) if quick else (60_000, 4_000)
 problem = make_convex_map("sqeuclidean", n, 8, random_state=0)
-fresh, exact = problem.fresh_pairs(2_000, random_state=1)
+fresh, exact = problem.sample_pairs(2_000, random_state=1)
 small = {"hidden_layer_sizes": (16, 16)} if quick else {}
 
 
@@ -69,8 +70,8 @@ print(f"loader: {len(loaded_errors)} parts, error {loaded_errors[-1]:.2f} %")
 def rows_to_come(n_parts):
     """Fresh source and target rows, a part at a time."""
     for part in range(n_parts):
-        source, _ = problem.fresh_pairs(size, random_state=100 + 2 * part)
-        _, target = problem.fresh_pairs(size, random_state=101 + 2 * part)
+        source, _ = problem.sample_pairs(size, random_state=100 + 2 * part)
+        _, target = problem.sample_pairs(size, random_state=101 + 2 * part)
         yield source.astype(np.float32), target.astype(np.float32)
 
 

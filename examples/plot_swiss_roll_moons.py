@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 from sk_ncf import NCFTransport
-from sk_ncf.datasets import make_swiss_roll_2d, make_two_moons
-from sk_ncf.losses import energy_distance
+from sk_ncf.datasets import make_moons_2d, make_swiss_roll_2d
+from sk_ncf.objectives import energy_distance
 from sk_ncf.plotting import InterpolationDisplay
 
 parser = argparse.ArgumentParser()
@@ -34,7 +34,7 @@ n, m = (500, 500) if quick else (8192, 4096)
 rng = np.random.default_rng(0)
 rolls, moons = (
     np.split(draw(n + 2 * m, random_state=rng), [n, n + m])
-    for draw in (make_swiss_roll_2d, make_two_moons)
+    for draw in (make_swiss_roll_2d, make_moons_2d)
 )
 
 # %%

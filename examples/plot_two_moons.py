@@ -22,8 +22,8 @@ import torch
 from matplotlib.collections import LineCollection
 
 from sk_ncf import NCFTransport
-from sk_ncf.datasets import make_two_moons
-from sk_ncf.losses import energy_distance
+from sk_ncf.datasets import make_moons_2d
+from sk_ncf.objectives import energy_distance
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--save", help="write the picture here")
@@ -33,7 +33,7 @@ quick = os.environ.get("SK_NCF_QUICK") == "1"
 n = 1000 if quick else 8192
 rng = np.random.default_rng(0)
 X = rng.standard_normal((n, 2))
-X_target = make_two_moons(n, random_state=rng)
+X_target = make_moons_2d(n, random_state=rng)
 
 # %%
 # Fit
@@ -52,7 +52,7 @@ transport.fit(X, X_target=X_target)
 
 m = 1000 if quick else 4000
 blob, blob_again = (rng.standard_normal((m, 2)) for _ in range(2))
-moons, moons_again = (make_two_moons(m, random_state=rng) for _ in range(2))
+moons, moons_again = (make_moons_2d(m, random_state=rng) for _ in range(2))
 mapped = transport.transform(blob)
 mapped_back = transport.inverse_transform(moons)
 

@@ -1,6 +1,8 @@
 """Optimal transport maps as scikit-learn transformers, by neural characteristic flows."""
 
-from sk_ncf.classifier_bytes import ModelFileError
+from sk_ncf._persistence.classifiers import ModelFileError
+from sk_ncf._persistence.files import load, save
+from sk_ncf._training.net import NCFNet
 from sk_ncf.costs import (
     Cost,
     Elastic,
@@ -10,20 +12,24 @@ from sk_ncf.costs import (
     QuadraticForm,
     SquaredEuclidean,
 )
-from sk_ncf.diagnostics import DistrustWarning
+from sk_ncf.diagnostics import MapQualityWarning
 from sk_ncf.estimator import NCFTransport
-from sk_ncf.persistence import load, save
+from sk_ncf.objectives import MMD, Objective, SemiDual
 
 __all__ = [
+    "MMD",
     "Cost",
-    "DistrustWarning",
     "Elastic",
     "Lp",
+    "MapQualityWarning",
     "ModelFileError",
+    "NCFNet",
     "NCFTransport",
     "NormPower",
+    "Objective",
     "PseudoHuber",
     "QuadraticForm",
+    "SemiDual",
     "SquaredEuclidean",
     "__version__",
     "load",

@@ -10,19 +10,19 @@ from scipy.optimize import brentq
 from scipy.special import softmax
 from sklearn.utils import check_array
 
-from sk_ncf.cost_checks import check_cost
-from sk_ncf.costs import Cost, SquaredEuclidean, make_cost
-from sk_ncf.errors import LARGEST, as_generator, check_finite, is_number, named
+from sk_ncf._inputs.errors import LARGEST, as_generator, is_number, named
+from sk_ncf.costs import Cost, SquaredEuclidean
+from sk_ncf.costs._checks import check_cost
+from sk_ncf.costs._registry import make_cost
 
 __all__ = [
     "TransportProblem",
-    "l2_uvp",
     "make_checkerboard",
     "make_convex_map",
     "make_eight_gaussians",
     "make_gaussians",
+    "make_moons_2d",
     "make_swiss_roll_2d",
-    "make_two_moons",
 ]
 
 
@@ -43,7 +43,7 @@ class TransportProblem:
     forward : callable
         The exact map T, rows of shape (n, n_features) to rows.
     inverse : callable or None
-        Its inverse, where that has a closed form. :meth:`fresh_pairs` gives rows with
+        Its inverse, where that has a closed form. :meth:`sample_pairs` gives rows with
         their exact pre-images in any case.
     draw_source : callable
         ``draw_source(n, rng)`` draws rows of the source law.
@@ -64,7 +64,7 @@ class TransportProblem:
         X_target = forward(draw_source(n_samples, rng))
         return cls(X, X_target, cost, forward, inverse, draw_source)
 
-    def fresh_pairs(self, n_samples, random_state=None):
+    def sample_pairs(self, n_samples, random_state=None):
         """New source rows and their exact images, row by row.
 
         The images follow the target law, so that the same pairs test both directions.
@@ -183,7 +183,7 @@ def make_convex_map(
     return TransportProblem.draw(n_samples, cost, forward, None, draw_source, rng)
 
 
-def make_two_moons(n_samples=1000, *, noise=0.05, random_state=None):
+def make_moons_2d(n_samples=1000, *, noise=0.05, random_state=None):
     """Two interleaving half circles, features of unit variance.
 
     Parameters
@@ -276,43 +276,6 @@ def make_eight_gaussians(n_samples=1000, *, noise=0.1, random_state=None):
     angle = np.pi / 4 * rng.integers(8, size=n_samples)
     centre = np.sqrt(2) * np.column_stack([np.cos(angle), np.sin(angle)])
     return _with_noise(centre, noise, rng)
-
-
-def l2_uvp(mapped, exact, reference_variance=None):
-    r"""Unexplained variance percentage :math:`100 \, E|\hat T - T|^2 / Var(\nu)`.
-
-    Zero for the exact map, 100 for the constant map to the mean (Korotin et al., "Do
-    Neural Optimal Transport Solvers Work?", NeurIPS 2021).
-
-    Parameters
-    ----------
-    mapped : array-like of shape (n_samples, n_features)
-        Rows as an estimator maps them.
-    exact : array-like of shape (n_samples, n_features)
-        The same rows as the exact map maps them.
-    reference_variance : float or None, default=None
-        Total variance of the law of `exact`; None takes that of its rows.
-
-    Returns
-    -------
-    float
-        In percent.
-    """
-    mapped, exact = _rows(mapped=mapped), _rows(exact=exact)
-    if mapped.shape != exact.shape:
-        raise ValueError(
-            f"mapped and exact must have the same shape, got {mapped.shape} and "
-            f"{exact.shape}."
-        )
-    with np.errstate(all="ignore"):
-        if reference_variance is None:
-            reference_variance = exact.var(axis=0).sum()
-        if not is_number(reference_variance, 1e-300, 1e300):
-            raise ValueError(
-                f"reference_variance must be > 0, got {reference_variance!r}."
-            )
-        error = np.square(mapped - exact).sum(axis=1).mean()
-        return check_finite(float(100 * error / reference_variance), "The error")
 
 
 def _random_law(d, rng):

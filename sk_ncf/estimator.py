@@ -2,12 +2,15 @@
 
 import functools
 import warnings
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from os import PathLike
+from typing import Any, Literal, Self
 
 import joblib
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -15,28 +18,35 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 
-from sk_ncf.conditional import pairs_of_classes
-from sk_ncf.costs import COSTS, Cost, make_cost
-from sk_ncf.devices import resolve_device
-from sk_ncf.domains import (
+from sk_ncf._classes.class_pairs import class_pairs
+from sk_ncf._flow.fork_safety import one_thread_after_fork
+from sk_ncf._flow.transport_map import TransportMap
+from sk_ncf._inputs.errors import LARGEST_SETTING, as_array
+from sk_ncf._inputs.labels import checked_labels
+from sk_ncf._inputs.types import Classifier, CostName, Device, Labels, Seed
+from sk_ncf._inputs.validation import (
     both_sides,
     checked_rows,
     rows_where,
     source_rows,
 )
-from sk_ncf.errors import as_array
-from sk_ncf.forks import one_thread_after_fork
-from sk_ncf.judged import JudgedTransport
-from sk_ncf.labels import checked_labels
-from sk_ncf.losses import KERNELS
-from sk_ncf.session import FitSession
-from sk_ncf.transport_map import TransportMap
+from sk_ncf._training.devices import resolve_device
+from sk_ncf._training.fit_session import FitSession
+from sk_ncf.costs import Cost
+from sk_ncf.costs._registry import COSTS, make_cost
+from sk_ncf.diagnostics._mixin import DiagnosticsMixin
+from sk_ncf.objectives import Objective
+from sk_ncf.objectives._registry import (
+    OBJECTIVES,
+    check_objective,
+    make_objective,
+)
 
 try:  # scikit-learn >= 1.9, experimental
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:
 
-    class CallbackSupportMixin:
+    class CallbackSupportMixin:  # type: ignore[no-redef]
         """Older scikit-learn: no callbacks through meta-estimators."""
 
     def with_callbacks(method):
@@ -46,16 +56,15 @@ except ImportError:
 
 __all__ = ["NCFTransport"]
 
-LARGE = 1e30  # of weights, rates and tolerances: a number in float32 and its square
-
-# Fitted attributes that a fit without classes has not.
-OF_CLASSES = (
+# Fitted attributes that only a fit with classes has.
+CLASS_ATTRIBUTES = (
     "classes_",
     "classifier_",
     "target_classifier_",
-    "named_share_",
-    "named_accuracy_",
+    "pseudo_label_fraction_",
+    "pseudo_label_accuracy_",
 )
+Auto = Literal["auto"]
 
 
 def _all_or_nothing(method):
@@ -78,128 +87,119 @@ def _all_or_nothing(method):
 class NCFTransport(
     CallbackSupportMixin,
     OneToOneFeatureMixin,
-    JudgedTransport,
+    DiagnosticsMixin,
     TransformerMixin,
     BaseEstimator,
 ):
     r"""Optimal transport map between two samples, by neural characteristic flows.
 
-    Finds the map T that carries the rows of `X` to the distribution of the rows of
-    `X_target` (or to a normal or uniform distribution) at the least total cost
+    Finds the map T that transports the distribution of `X` to the distribution of
+    `X_target` (or to a normal or uniform distribution) at the least expected cost
     :math:`E\, c(x, T(x))`. One network :math:`u(x, t)` solves the Hamilton-Jacobi
     equation :math:`u_t + H(\nabla u) = 0` by its characteristics [1]_, and gives
 
     .. math:: T(x) = x + \nabla H(\nabla u(x, 0)), \qquad
               T^{-1}(y) = y - \nabla H(\nabla u(y, 1)).
 
-    Training starts at the optimal map between Gaussians of the samples' means and
-    covariances (for costs other than quadratic: at the mean shift) and keeps what
-    measures best on rows it does not train on, so the result is not worse than that.
+    Training is initialized at the optimal map between Gaussians with the means and
+    (shrunk) covariances of the samples; for costs that are not quadratic, at the mean
+    shift. The best checkpoint on a validation split is kept, so the fitted map is not
+    worse there than its initialization.
 
     Parameters
     ----------
     cost : str or Cost, default="sqeuclidean"
         The cost c(x, y) = L(y - x): "sqeuclidean", "lp", "norm_power", "elastic",
         "pseudo_huber", "quadratic_form", or an object of :mod:`sk_ncf.costs`, whose
-        parameters a grid search then reaches as ``cost__p``.
+        parameters a grid search reaches as ``cost__p``.
     cost_params : dict, default=None
         Parameters of a cost given by name, such as ``{"p": 1.2}``.
-    objective : {"dual", "mmd"}, default="dual"
-        "dual": semi-dual objective, Hamilton-Jacobi and momentum residuals and
-        Hopf-Lax penalty. "mmd": the loss of [1]_, implicit residual and kernel
-        discrepancy.
-    class_conditional : {False, True, "label", "shared"}, default=False
-        Whether every class of source rows is carried to the target rows of the same
-        class. "label" (and True): by a map of its own; rows to be mapped need a class,
-        given as `sample_label` or predicted. "shared": by one map for all, that of
-        [1]_, which needs no class; with ``objective="mmd"`` only.
+    objective : {"semi_dual", "mmd"} or Objective, default="semi_dual"
+        The training loss. "semi_dual": :class:`~sk_ncf.SemiDual`, the semi-dual
+        objective with the residuals of the Hamilton-Jacobi equation. "mmd":
+        :class:`~sk_ncf.MMD`, the loss of [1]_. An object holds its own weights, which
+        a grid search reaches as ``objective__mmd_weight``.
+    class_conditional : {False, True, "per_class", "shared"}, default=False
+        Whether every class of source rows is mapped to the target rows of the same
+        class. "per_class" (and True): by a map of its own; rows to be mapped need a
+        class, given as `sample_label` or predicted. "shared": by one map for all, that
+        of [1]_, which needs no class; with ``objective="mmd"`` only.
     classifier : classifier, default=None
-        Cloned and fitted to the rows of either side, it names the class of rows that
-        come without one. None: a support vector machine, ``SVC(C=10)``; gradient
+        Cloned and fitted to the rows of each side, it predicts the class of rows that
+        are given without one. None: a support vector machine, ``SVC(C=10)``; gradient
         boosting above 20,000 rows, nearest neighbours above 50 classes. A grid search
         reaches ``classifier__C``.
     output_distribution : {"normal", "uniform"} or callable, default="normal"
-        What stands for the side that is not given to :meth:`fit`: the standard normal
-        distribution, the uniform one on the unit cube, or any distribution as
-        ``f(size=(n, n_features), random_state=rng)``.
+        Target distribution if :meth:`fit` is given no target rows (and source
+        distribution if it is given no source rows): standard normal, uniform on the
+        unit cube, or any distribution as
+        ``f(size=(n, n_features), random_state=rng)``. Not used if both are given.
     default_domain : {"source", "target"}, default="source"
-        Domain of rows that come without `sample_domain`. With "target", rows met after
-        the fit are returned unchanged by :meth:`transform`, as domain adaptation wants.
-        When `X_target` is given, the rows of `X` in :meth:`fit` are source rows.
-    n_members : int, default="auto"
-        Potentials trained side by side, each on other rows; the map is that of their
-        mean, which errs less than one where rows are few, and takes longer to map.
-        "auto": 4 for less than 30,000 rows, with up to 4 features for less than a
-        million; else 1, and 1 with classes or in :meth:`partial_fit`.
+        Domain of rows that are given without `sample_domain`. With "target", rows seen
+        after the fit are returned unchanged by :meth:`transform`, as domain adaptation
+        wants. When `X_target` is given, the rows of `X` in :meth:`fit` are source rows.
+    ensemble_size : int, default="auto"
+        Number of potentials that are trained at the same time, each on another subset
+        of the rows; the map is that of their mean. An ensemble has a smaller error on
+        few rows and takes longer to map. "auto": 4 below 30,000 rows, with up to 4
+        features below 1,000,000 rows; else 1. With classes and in :meth:`partial_fit` 1.
     hidden_layer_sizes : tuple of int, default="auto"
-        Widths of the layers, all equal; "auto": 4 layers of 96 (128 above 16 features)
-        for one member, 3 for several, these of 64 up to 4 features; with classes 3
-        layers of 64 (48 above 4 classes), 4 of 192 where the map is shared.
+        Widths of the layers, all equal. "auto": 4 layers of 96 (128 above 16 features)
+        for one potential; for an ensemble 3 layers, of 64 up to 4 features; with classes
+        3 layers of 64 (48 above 4 classes), 4 of 192 for a shared map.
     batch_size : int, default="auto"
-        Rows of each side in the minibatch of a member or class; "auto": 256 for one
-        member, 128 for several, and 256 (512 where the map is shared) over all classes,
-        at least 24 (32) of each.
+        Rows of each side in the minibatch of one ensemble member or class. "auto": 256
+        for one potential, 128 for an ensemble; with classes 256 (512 for a shared map)
+        over all classes, at least 24 (32) of each.
     learning_rate_init : float, default="auto"
-        Learning rate of the plateau; "auto": 0.005.
+        Learning rate after the warm-up; "auto": 0.005.
     max_iter : int, default="auto"
-        Most gradient steps of a fit; "auto": 1,000 to 5,000, more for larger samples.
+        Gradient steps (not epochs) that a fit takes at most. "auto": 1,000 to 5,000,
+        more for larger samples.
     early_stopping : bool, default=True
-        Hold rows out to choose the weights, and end early when their risk has settled.
-        If False, the whole budget is spent and the training rows choose.
+        Whether to hold out a validation split that selects the checkpoint and ends the
+        training when its risk has stopped improving. If False, all `max_iter` steps are
+        taken and the checkpoint is selected on training rows.
     validation_fraction : float, default=0.1
-        Share of the rows of either side that each member holds out, other rows than
-        the other members; at most 4,096 rows over all members.
+        Fraction of the rows of each side that every ensemble member holds out, each
+        member other rows; at most 4,096 rows over all members.
     n_iter_no_change : int, default=1000
-        Steps without a better held-out risk after which the learning rate decays, or
-        the fit ends if nothing has beaten the start.
+        Gradient steps (not epochs) without a better validation risk after which the
+        learning rate decays, or the training ends if it is still no better than the
+        initialization.
     tol : float, default=0.0
-        Least improvement of the held-out risk that counts, in the network's units; a
-        fit that gains less keeps its start.
-    hj_weight : float, default=1.0
-        Weight of the Hamilton-Jacobi residual.
-    momentum_weight : float, default="auto"
-        Weight of the change of momentum along characteristics ("dual" only); "auto":
-        0.3, and 1 with classes.
-    dual_weight : float, default=1.0
-        Weight of the semi-dual objective ("dual" only).
-    hopf_lax_weight : float, default=10.0
-        Weight of the violation of the Hopf-Lax formula ("dual" only).
-    mmd_weight : float, default="auto"
-        Weight of the discrepancy between mapped rows and the other side, both ways;
-        "auto": 0 for "dual", 10 for "mmd"; with classes 10 and 30.
-    kernel : {"energy", "gaussian", "laplace"}, default="energy"
-        Kernel of that discrepancy; the last two are sums over four scales.
-    net : skorch.NeuralNet, default=None
-        A net to train with, such as :class:`~sk_ncf.training.NCFNet` with another
-        optimiser or module; a grid search reaches ``net__optimizer__weight_decay``.
+        Improvement of the validation risk that counts as one, in the network's units.
+        A fit that gains less keeps its initialization.
+    skorch_net : skorch.NeuralNet, default=None
+        A net to train with, such as :class:`~sk_ncf.NCFNet` with another optimizer or
+        module; a grid search reaches ``skorch_net__optimizer__weight_decay``.
     callbacks : list of skorch callbacks, default=None
         Added to the package's own.
-    device : str, default="auto"
+    device : str or torch.device, default="auto"
         Torch device of the training and of the map, such as "cpu", "cuda" or "mps" (in
-        float32 only); "auto": "cuda" if there is one, else "cpu". A net with an
-        accelerator trains on that one's device.
+        float32 only). "auto": "cuda" if there is one, else "cpu". A net with an
+        accelerator trains on the device of that.
     warm_start : bool, default=False
         Start from the weights of the last fit; its map is kept unless a better one is
         found.
-    checkpoint : str or path-like, default=None
-        Folder, made if need be, where :meth:`fit` (not :meth:`partial_fit`) writes what
-        it needs to go on, after the first epoch that ends ten seconds after the last
-        writing. The same fit, run again after a crash or an interruption, goes on from
-        there to the same result. Needs a `random_state`. A fit that ends by itself
-        removes its file.
+    checkpoint_dir : str or path-like, default=None
+        Folder, created if need be, in which :meth:`fit` (not :meth:`partial_fit`) saves
+        its state about every ten seconds. The same fit, run again after a crash or an
+        interruption, continues from there to the same result. Needs a `random_state`.
+        A fit that ends by itself removes its file.
     verbose : int, default=0
-        1 shows a progress bar on fits of more than two seconds; 2 also prints a line
+        1 shows a progress bar for fits of more than two seconds; 2 also prints a line
         per epoch.
     random_state : int, RandomState instance or None, default=None
-        Seed of initial weights, minibatches and held-out rows. None draws it from
-        NumPy's global generator; no other global generator is ever used.
+        Seed of the initial weights, minibatches and validation splits. None draws it
+        from NumPy's global generator; no other global generator is ever used.
 
     Attributes
     ----------
     n_features_in_ : int
         Number of features, d.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, where X has string names.
+        Names of the features, if X has string names.
     cost_ : Cost
         The cost.
     flow_ : CharacteristicFlow
@@ -209,25 +209,27 @@ class NCFTransport(
     classes_ : ndarray of shape (n_classes,)
         The classes, with `class_conditional`.
     classifier_, target_classifier_ : classifier
-        With ``class_conditional="label"``: what predicts the class, as its place in
+        With ``class_conditional="per_class"``: predict the class, as its index in
         `classes_`, of source rows and of target rows. The second is None without
         target rows.
-    named_share_, named_accuracy_ : float
-        With `class_conditional`: share of the target rows that had no label and were
-        named by a self-trained classifier, and how often that is right on labels that
-        were held out from it (nan where a class has but one).
+    pseudo_label_fraction_, pseudo_label_accuracy_ : float
+        With `class_conditional`: fraction of the target rows that had no label and got
+        a pseudo-label from a self-trained classifier, and its accuracy on labels that
+        were held out (nan if a class has only one label).
     net_ : skorch.NeuralNet
         The net that hosted the training.
     history_ : skorch.history.History
-        Its record: loss, held-out risk and criterion of every epoch.
+        Its record: training loss ``train_loss``, validation risk ``risk``, and
+        ``valid_loss``, by which checkpoints are selected, of every epoch.
     n_iter_ : int
         Gradient steps taken.
     best_iter_ : int, or ndarray of int of shape (n_classes,)
-        Step of the weights that were kept; 0 is the start. With
-        ``class_conditional="label"`` one of every class.
+        Gradient step of the selected checkpoint; 0 is the initialization. With
+        ``class_conditional="per_class"`` one for every class.
     stop_reason_ : str
-        Why training ended: "converged", "max_iter", "start" (nothing beat the start),
-        "diverged", "interrupted", "stream" (:meth:`partial_fit`) or "too_few_rows".
+        Why the training ended: "converged", "max_iter", "initialization" (nothing was
+        better than the initialization), "diverged", "interrupted", "partial_fit" or
+        "too_few_rows".
 
     See Also
     --------
@@ -236,8 +238,9 @@ class NCFTransport(
 
     Notes
     -----
-    The map is a gradient: where the true optimal map jumps (modes torn apart), the
-    learnt one bridges the gap steeply. Far from the training rows it is extrapolation.
+    The map is the gradient of a smooth potential. If the optimal map is discontinuous
+    (gaps between clusters), the fitted one crosses the gap steeply. Far from the
+    training rows it is an extrapolation.
 
     References
     ----------
@@ -261,12 +264,15 @@ class NCFTransport(
     _parameter_constraints: dict = {
         "cost": [StrOptions(set(COSTS)), Cost],
         "cost_params": [dict, None],
-        "objective": [StrOptions({"dual", "mmd"})],
-        "class_conditional": ["boolean", StrOptions({"label", "shared"})],
+        "objective": [StrOptions(set(OBJECTIVES)), Objective],
+        "class_conditional": ["boolean", StrOptions({"per_class", "shared"})],
         "classifier": [HasMethods(["fit", "predict"]), None],
         "output_distribution": [StrOptions({"normal", "uniform"}), callable],
         "default_domain": [StrOptions({"source", "target"})],
-        "n_members": [StrOptions({"auto"}), Interval(Integral, 1, 1024, closed="both")],
+        "ensemble_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, 1024, closed="both"),
+        ],
         "hidden_layer_sizes": [StrOptions({"auto"}), tuple, list],
         "batch_size": [
             StrOptions({"auto"}),
@@ -274,33 +280,24 @@ class NCFTransport(
         ],
         "learning_rate_init": [
             StrOptions({"auto"}),
-            Interval(Real, 0, LARGE, closed="right"),
+            Interval(Real, 0, LARGEST_SETTING, closed="right"),
         ],
         "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, LARGE, closed="both")],
-        "hj_weight": [Interval(Real, 0, LARGE, closed="both")],
-        "momentum_weight": [
-            StrOptions({"auto"}),
-            Interval(Real, 0, LARGE, closed="both"),
-        ],
-        "dual_weight": [Interval(Real, 0, LARGE, closed="both")],
-        "hopf_lax_weight": [Interval(Real, 0, LARGE, closed="both")],
-        "mmd_weight": [StrOptions({"auto"}), Interval(Real, 0, LARGE, closed="both")],
-        "kernel": [StrOptions(set(KERNELS))],
-        "net": [NeuralNet, None],
+        "tol": [Interval(Real, 0, LARGEST_SETTING, closed="both")],
+        "skorch_net": [NeuralNet, None],
         "callbacks": [list, tuple, None],
         "device": [str, torch.device],
         "warm_start": ["boolean"],
-        "checkpoint": [str, PathLike, None],
+        "checkpoint_dir": [str, PathLike, None],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
     }
 
     # Routed without any set_*_request call. score does not ask for X_target: the rows
-    # a fit was given are not held out.
+    # that a fit was given are not held out.
     __metadata_request__fit = {
         "X_target": True,
         "y_target": True,
@@ -316,35 +313,30 @@ class NCFTransport(
     def __init__(
         self,
         *,
-        cost="sqeuclidean",
-        cost_params=None,
-        objective="dual",
-        class_conditional=False,
-        classifier=None,
-        output_distribution="normal",
-        default_domain="source",
-        n_members="auto",
-        hidden_layer_sizes="auto",
-        batch_size="auto",
-        learning_rate_init="auto",
-        max_iter="auto",
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=1000,
-        tol=0.0,
-        hj_weight=1.0,
-        momentum_weight="auto",
-        dual_weight=1.0,
-        hopf_lax_weight=10.0,
-        mmd_weight="auto",
-        kernel="energy",
-        net=None,
-        callbacks=None,
-        device="auto",
-        warm_start=False,
-        checkpoint=None,
-        verbose=0,
-        random_state=None,
+        cost: CostName | Cost = "sqeuclidean",
+        cost_params: dict[str, Any] | None = None,
+        objective: Literal["semi_dual", "mmd"] | Objective = "semi_dual",
+        class_conditional: bool | Literal["per_class", "shared"] = False,
+        classifier: Classifier | None = None,
+        output_distribution: Literal["normal", "uniform"]
+        | Callable[..., ArrayLike] = "normal",
+        default_domain: Literal["source", "target"] = "source",
+        ensemble_size: int | Auto = "auto",
+        hidden_layer_sizes: Sequence[int] | Auto = "auto",
+        batch_size: int | Auto = "auto",
+        learning_rate_init: float | Auto = "auto",
+        max_iter: int | Auto = "auto",
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 1000,
+        tol: float = 0.0,
+        skorch_net: NeuralNet | None = None,
+        callbacks: Sequence[Any] | None = None,
+        device: Device = "auto",
+        warm_start: bool = False,
+        checkpoint_dir: str | PathLike | None = None,
+        verbose: int = 0,
+        random_state: Seed = None,
     ):
         self.cost = cost
         self.cost_params = cost_params
@@ -353,7 +345,7 @@ class NCFTransport(
         self.classifier = classifier
         self.output_distribution = output_distribution
         self.default_domain = default_domain
-        self.n_members = n_members
+        self.ensemble_size = ensemble_size
         self.hidden_layer_sizes = hidden_layer_sizes
         self.batch_size = batch_size
         self.learning_rate_init = learning_rate_init
@@ -362,17 +354,11 @@ class NCFTransport(
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
-        self.hj_weight = hj_weight
-        self.momentum_weight = momentum_weight
-        self.dual_weight = dual_weight
-        self.hopf_lax_weight = hopf_lax_weight
-        self.mmd_weight = mmd_weight
-        self.kernel = kernel
-        self.net = net
+        self.skorch_net = skorch_net
         self.callbacks = callbacks
         self.device = device
         self.warm_start = warm_start
-        self.checkpoint = checkpoint
+        self.checkpoint_dir = checkpoint_dir
         self.verbose = verbose
         self.random_state = random_state
 
@@ -380,15 +366,15 @@ class NCFTransport(
     @with_callbacks
     def fit(
         self,
-        X,
-        y=None,
+        X: ArrayLike,
+        y: Labels | None = None,
         *,
-        X_target=None,
-        y_target=None,
-        sample_domain=None,
-        sample_weight=None,
-        target_weight=None,
-    ):
+        X_target: ArrayLike | None = None,
+        y_target: Labels | None = None,
+        sample_domain: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        target_weight: ArrayLike | None = None,
+    ) -> Self:
         """Fit the map from the source rows to the target rows.
 
         Parameters
@@ -396,13 +382,13 @@ class NCFTransport(
         X : array-like of shape (n_samples, n_features)
             Source rows; or rows of both sides, told apart by `sample_domain`.
         y : array-like of shape (n_samples,), default=None
-            Labels of the rows of X, needed with `class_conditional` and unread without.
-            Missing (-1, NaN or None) for target rows only.
+            Class labels of the rows of X, needed with `class_conditional` and unread
+            without. Missing (-1, NaN or None) for target rows only.
         X_target : array-like of shape (n_target_samples, n_features), default=None
-            Target rows. Without any, X is carried to `output_distribution`.
+            Target rows. Without any, X is mapped to `output_distribution`.
         y_target : array-like of shape (n_target_samples,), default=None
-            Labels of the rows of X_target with `class_conditional`; -1, NaN or None
-            where they are missing.
+            Class labels of the rows of X_target with `class_conditional`; -1, NaN or
+            None if missing.
         sample_domain : int or array-like of shape (n_samples,), default=None
             Rows of X with values >= 0 are source, < 0 target.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -421,58 +407,35 @@ class NCFTransport(
             estimator is then as it was before.
         """
         self._check_parameters()
-        source, target = both_sides(
-            self,
-            X,
-            y,
-            X_target,
-            y_target,
-            sample_domain,
-            sample_weight,
-            target_weight,
-            reset=True,
-        )
+        given = X, y, X_target, y_target, sample_domain, sample_weight, target_weight
+        source, target = both_sides(self, *given, reset=True)
         previous = self.flow_ if self.warm_start and hasattr(self, "flow_") else None
         self.cost_ = make_cost(clone(self.cost, safe=False), self.cost_params)
         pairs, labels, pooled = self._pairs(source, target)
         session = FitSession(self, pairs, pooled)
-        return self._keep(session, session.run(previous), labels)
+        return self._set_fitted(session, session.run(previous), labels)
 
     @_all_or_nothing
     def partial_fit(
         self,
-        X,
-        y=None,
+        X: ArrayLike,
+        y: Labels | None = None,
         *,
-        X_target=None,
-        y_target=None,
-        sample_domain=None,
-        sample_weight=None,
-        target_weight=None,
-    ):
-        """Train for one pass over these rows, from where the last call left off.
+        X_target: ArrayLike | None = None,
+        y_target: Labels | None = None,
+        sample_domain: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        target_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Train for one pass over these rows, continuing from the last call.
 
         The change of variables is that of the first call. Some rows of every call are
-        held out, and the weights that score best on those of all calls are used.
+        held out, and the checkpoint with the best risk on those of all calls is used.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Source rows; or rows of both sides, told apart by `sample_domain`.
-        y : array-like of shape (n_samples,), default=None
-            Labels of the rows of X, needed with `class_conditional` and unread without.
-            Missing (-1, NaN or None) for target rows only.
-        X_target : array-like of shape (n_target_samples, n_features), default=None
-            Target rows. Without any, X is carried to `output_distribution`.
-        y_target : array-like of shape (n_target_samples,), default=None
-            Labels of the rows of X_target with `class_conditional`; -1, NaN or None
-            where they are missing.
-        sample_domain : int or array-like of shape (n_samples,), default=None
-            Rows of X with values >= 0 are source, < 0 target.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows of X, >= 0.
-        target_weight : array-like of shape (n_target_samples,), default=None
-            Weights of the rows of X_target, >= 0.
+        X, y, X_target, y_target, sample_domain, sample_weight, target_weight
+            As in :meth:`fit`.
 
         Returns
         -------
@@ -480,21 +443,12 @@ class NCFTransport(
         """
         self._check_parameters()
         first = not hasattr(self, "flow_")
-        source, target = both_sides(
-            self,
-            X,
-            y,
-            X_target,
-            y_target,
-            sample_domain,
-            sample_weight,
-            target_weight,
-            reset=first,
-        )
+        given = X, y, X_target, y_target, sample_domain, sample_weight, target_weight
+        source, target = both_sides(self, *given, reset=first)
         if first:
             self.cost_ = make_cost(clone(self.cost, safe=False), self.cost_params)
         else:
-            self._check_goes_on()
+            self._check_continues()
         known = None if first else self._labels
         pairs, labels, pooled = self._pairs(source, target, known)
         if first:
@@ -502,7 +456,8 @@ class NCFTransport(
         else:
             session = self._session.resumed()
             session.feed(self, pairs)
-        return self._keep(session, session.run(None if first else self.flow_), labels)
+        previous = None if first else self.flow_
+        return self._set_fitted(session, session.run(previous), labels)
 
     def _check_parameters(self):
         self._validate_params()
@@ -511,19 +466,21 @@ class NCFTransport(
             raise ValueError(
                 f"classifier must be an instance, got the class {self.classifier!r}."
             )
-        if self.class_conditional == "shared" and self.objective != "mmd":
+        objective = make_objective(self.objective)
+        check_objective(objective)
+        if self.class_conditional == "shared" and not objective.allows_shared_map:
             raise ValueError(
                 "class_conditional='shared' needs objective='mmd', got "
                 f"objective={self.objective!r}: a map that is shared by classes is not "
                 "the optimal one, which the semi-dual objective would look for."
             )
 
-    def _check_goes_on(self):
+    def _check_continues(self):
         was = False
         if self._labels is not None:
-            was = "label" if self._maps_by_class() else "shared"
+            was = "per_class" if self._maps_per_class() else "shared"
         now = self.class_conditional and (
-            "shared" if self.class_conditional == "shared" else "label"
+            "shared" if self.class_conditional == "shared" else "per_class"
         )
         if was != now:
             raise ValueError(
@@ -532,13 +489,13 @@ class NCFTransport(
             )
 
     def _pairs(self, source, target, known=None):
-        """Rows of every class, what is known of the classes, moments of small ones."""
+        """Rows of every class, the classes and their classifiers, pooled moments."""
         if not self.class_conditional:
             return [(source, target)], None, {}
         rng = check_random_state(self.random_state if known is None else 0)
-        return pairs_of_classes(self, source, target, rng, known)
+        return class_pairs(self, source, target, rng, known)
 
-    def _keep(self, session, result, labels):
+    def _set_fitted(self, session, result, labels):
         """Fitted attributes of a finished session."""
         self.flow_, self.net_ = result.flow, result.net
         self.preconditioners_ = session.preconditioners
@@ -550,71 +507,61 @@ class NCFTransport(
         self._score_rows = session.score_rows
         self._session = session.suspended()
         self._labels = labels
-        self._keep_labels(labels, result)
+        self._set_class_attributes(labels)
         if result.message:
             warnings.warn(result.message, ConvergenceWarning, stacklevel=4)
+        if labels is not None and result.small.any():
+            self._warn_of_small_classes(result.small)
         return self
 
-    def _keep_labels(self, labels, result):
-        for name in OF_CLASSES:  # of an earlier fit
+    def _set_class_attributes(self, labels):
+        for name in CLASS_ATTRIBUTES:  # of an earlier fit
             vars(self).pop(name, None)
         if labels is None:
             return
         self.classes_ = labels.classes
-        self.named_share_ = labels.named_share
-        self.named_accuracy_ = labels.named_accuracy
-        if not labels.by_class:
+        self.pseudo_label_fraction_ = labels.pseudo_label_fraction
+        self.pseudo_label_accuracy_ = labels.pseudo_label_accuracy
+        if labels.per_class:
+            self.classifier_ = labels.classifier
+            self.target_classifier_ = labels.target_classifier
+
+    def _warn_of_small_classes(self, small):
+        if not self._maps_per_class():
             return
-        self.classifier_ = labels.classifier
-        self.target_classifier_ = labels.target_classifier
-        if result.small.any():
-            names = self.classes_[result.small].tolist()
-            more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-            warnings.warn(
-                "Classes with too few rows for more keep the Gaussian map of their rows, "
-                f"the mean shift where there is one row: {names[:20]}{more}.",
-                UserWarning,
-                stacklevel=5,
-            )
+        names = self.classes_[small].tolist()
+        more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+        warnings.warn(
+            "Classes with too few rows to train on keep the Gaussian map of their rows "
+            f"(a class with one row: the mean shift): {names[:20]}{more}.",
+            UserWarning,
+            stacklevel=5,
+        )
 
     @_all_or_nothing
     def fit_transform(
         self,
-        X,
-        y=None,
+        X: ArrayLike,
+        y: Labels | None = None,
         *,
-        X_target=None,
-        y_target=None,
-        sample_domain=None,
-        sample_weight=None,
-        target_weight=None,
-    ):
+        X_target: ArrayLike | None = None,
+        y_target: Labels | None = None,
+        sample_domain: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        target_weight: ArrayLike | None = None,
+    ) -> np.ndarray:
         """Fit, then map the source rows of X.
 
         With `default_domain="target"` and `X_target`, the rows of X are the source and
-        are mapped here, while later rows without `sample_domain` pass through
-        :meth:`transform`. With ``class_conditional="label"`` the rows are mapped by
-        their true class y, whereas ``fit(X, y).transform(X)`` predicts it: the results
-        may differ.
+        are mapped here, while later rows without `sample_domain` are returned unchanged
+        by :meth:`transform`. With ``class_conditional="per_class"`` the rows are mapped
+        by their true class y, whereas ``fit(X, y).transform(X)`` predicts it: the
+        results may differ.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Source rows; or rows of both sides, told apart by `sample_domain`.
-        y : array-like of shape (n_samples,), default=None
-            Labels of the rows of X, needed with `class_conditional` and unread without.
-            Missing (-1, NaN or None) for target rows only.
-        X_target : array-like of shape (n_target_samples, n_features), default=None
-            Target rows.
-        y_target : array-like of shape (n_target_samples,), default=None
-            Labels of the rows of X_target with `class_conditional`; -1, NaN or None
-            where they are missing.
-        sample_domain : int or array-like of shape (n_samples,), default=None
-            Rows of X with values >= 0 are source, < 0 target.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows of X.
-        target_weight : array-like of shape (n_target_samples,), default=None
-            Weights of the rows of X_target.
+        X, y, X_target, y_target, sample_domain, sample_weight, target_weight
+            As in :meth:`fit`.
 
         Returns
         -------
@@ -631,11 +578,17 @@ class NCFTransport(
         )
         if sample_domain is None and X_target is not None:
             sample_domain = 1
-        label = y if self._maps_by_class() else None
+        label = y if self._maps_per_class() else None
         return self.transform(X, sample_domain=sample_domain, sample_label=label)
 
     @one_thread_after_fork()
-    def transform(self, X, *, sample_domain=None, sample_label=None):
+    def transform(
+        self,
+        X: ArrayLike,
+        *,
+        sample_domain: ArrayLike | None = None,
+        sample_label: Any = None,
+    ) -> np.ndarray:
         r"""Map source rows, :math:`T(x) = x + \nabla H(\nabla u(x, 0))`.
 
         Parameters
@@ -645,8 +598,10 @@ class NCFTransport(
             Rows with values >= 0 are mapped, the others returned as they are; None
             takes `default_domain` for all.
         sample_label : label or array-like of shape (n_samples,), default=None
-            Classes of the rows, for ``class_conditional="label"`` (unread otherwise);
-            where it is None, or a label missing, `classifier_` predicts.
+            Classes of the rows, for ``class_conditional="per_class"`` (unread
+            otherwise); for None, and rows whose label is missing, `classifier_`
+            predicts. It is not called y, because scikit-learn's metadata routing
+            passes nothing of that name to a transform.
 
         Returns
         -------
@@ -658,7 +613,13 @@ class NCFTransport(
         return _replaced(rows, mask, fitted.forward(moving, codes))
 
     @one_thread_after_fork()
-    def inverse_transform(self, X, *, sample_domain=None, sample_label=None):
+    def inverse_transform(
+        self,
+        X: ArrayLike,
+        *,
+        sample_domain: ArrayLike | None = None,
+        sample_label: Any = None,
+    ) -> np.ndarray:
         r"""Map target rows back, :math:`T^{-1}(y) = y - \nabla H(\nabla u(y, 1))`.
 
         Three damped steps of :math:`x \leftarrow y - \nabla H(\nabla u(x, 0))` refine
@@ -671,8 +632,8 @@ class NCFTransport(
             Rows with values < 0 are mapped back, the others returned as they are; None
             takes all rows for target rows, whatever `default_domain` is.
         sample_label : label or array-like of shape (n_samples,), default=None
-            Classes of the rows, for ``class_conditional="label"`` (unread otherwise);
-            where it is None, or a label missing, `target_classifier_` predicts.
+            As in :meth:`transform`; for None, and rows whose label is missing,
+            `target_classifier_` predicts.
 
         Returns
         -------
@@ -685,7 +646,14 @@ class NCFTransport(
         return _replaced(rows, mask, fitted.inverse(moving, codes))
 
     @one_thread_after_fork()
-    def interpolate(self, X, t, *, sample_domain=None, sample_label=None):
+    def interpolate(
+        self,
+        X: ArrayLike,
+        t: ArrayLike,
+        *,
+        sample_domain: ArrayLike | None = None,
+        sample_label: Any = None,
+    ) -> np.ndarray:
         r"""Displacement interpolation :math:`T_t(x) = x + t (T(x) - x)`.
 
         Parameters
@@ -693,9 +661,7 @@ class NCFTransport(
         X : array-like of shape (n_samples, n_features)
         t : float or array-like of shape (n_samples,)
             Time in [0, 1]: 0 gives X, 1 the mapped rows.
-        sample_domain : int or array-like of shape (n_samples,), default=None
-            As in :meth:`transform`.
-        sample_label : label or array-like of shape (n_samples,), default=None
+        sample_domain, sample_label
             As in :meth:`transform`.
 
         Returns
@@ -726,15 +692,15 @@ class NCFTransport(
         mask = source_rows(sample_domain, len(rows), self.default_domain)
         return self._transport_map(), rows, mask if source else ~mask
 
-    def _maps_by_class(self):
-        return self._labels is not None and self._labels.by_class
+    def _maps_per_class(self):
+        return self._labels is not None and self._labels.per_class
 
     def _codes(self, rows, label, mask=None, source=True, name="sample_label"):
-        """Classes of rows by number; None where there is one map for all."""
-        if not self._maps_by_class():
+        """Class codes of rows; None if there is one map for all."""
+        if not self._maps_per_class():
             return None
         mask = np.ones(len(rows), dtype=bool) if mask is None else mask
-        if label is None or as_array("sample_label", label).ndim == 0:
+        if label is None or as_array(name, label).ndim == 0:
             label = [label] * len(mask)
         labels = checked_labels(name, label, len(mask))[mask]
         return self._labels.codes(rows, labels, source, name)
@@ -752,7 +718,7 @@ class NCFTransport(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         conditional = self.class_conditional
-        known = isinstance(conditional, (str, bool, np.bool_))  # not checked yet
+        known = isinstance(conditional, (str, bool, np.bool_))  # not validated yet
         tags.target_tags.required = known and bool(conditional)
         return tags
 

@@ -1,4 +1,4 @@
-"""Named transport problems with their exact potential and maps, in closed form.
+"""PseudoLabels transport problems with their exact potential and maps, in closed form.
 
 Each solves u_t + H(grad u) = 0 for all t in [0, 1] and carries its source rows by an
 optimal map. COSTS holds every cost: a new one is one more line there.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sk_ncf.affine_cost import AffineCost
+from sk_ncf._flow.characteristics import CharacteristicFlow
 from sk_ncf.costs import (
     Cost,
     Elastic,
@@ -21,7 +21,7 @@ from sk_ncf.costs import (
     QuadraticForm,
     SquaredEuclidean,
 )
-from sk_ncf.flow import CharacteristicFlow
+from sk_ncf.costs._affine import AffineCost
 
 D = 3
 MATRIX = [[2.0, 0.5, 0.0], [0.5, 1.0, 0.2], [0.0, 0.2, 0.7]]

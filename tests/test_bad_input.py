@@ -138,7 +138,7 @@ PARAMETERS = {
     "cost": ({"cost": "l7"}, "'cost' .*'lp'.* Got 'l7'"),
     "cost type": ({"cost": 3}, "'cost' .*sk_ncf.costs.Cost.* Got 3"),
     "cost class": ({"cost": Lp}, "'cost' .*sk_ncf.costs.Cost.* Got .*Lp"),
-    "objective": ({"objective": "l2"}, "'objective' .*'dual'.* Got 'l2'"),
+    "objective": ({"objective": "l2"}, "'objective' .*'semi_dual'.* Got 'l2'"),
     "p by name": ({"cost": "lp", "cost_params": {"p": 1}}, "p of Lp .*> 1, got 1"),
     "p": ({"cost": Lp(0.5)}, r"p of Lp must be > 1, got 0\.5"),
     "p of the norm": ({"cost": NormPower(1.0)}, "p of NormPower .*> 1, got 1"),
@@ -205,7 +205,7 @@ PARAMETERS = {
             ("net", "sgd"),
             ("callbacks", 3),
             ("tol", np.inf),
-            ("n_members", 10**9),
+            ("ensemble_size", 10**9),
             ("batch_size", 10**15),
         ]
     },
@@ -246,7 +246,7 @@ CALLS = [
     *((method, {}) for method in METHODS),
     ("interpolate", {"t": 0.5}),
     ("dual_potentials", {"X_target": Y}),
-    ("dual_value", {"X_target": Y}),
+    ("dual_lower_bound", {"X_target": Y}),
 ]
 
 
@@ -259,7 +259,7 @@ def test_unfitted_estimator_and_wrong_columns_arerefused(method, options, fitted
     refused(fitted, method, {"X": _with(X, np.nan), **options}, "X contains NaN")
 
 
-@pytest.mark.parametrize("method", ["score", "dual_potentials", "dual_value"])
+@pytest.mark.parametrize("method", ["score", "dual_potentials", "dual_lower_bound"])
 def test_target_rows_with_other_columns_are_refused_after_the_fit(method, fitted):
     arguments = {"X": X, "X_target": Y[:, :1]}
     refused(fitted, method, arguments, "X_target has 1 features, but X has 2")
@@ -278,10 +278,10 @@ def test_rows_for_which_float32_overflows_are_refused(method, fitted):
     refused(fitted, method, {"X": far, **options}, "The map is beyond floating-point")
 
 
-@pytest.mark.parametrize("method", ["transport_cost", "dual_value"])
+@pytest.mark.parametrize("method", ["transport_cost", "dual_lower_bound"])
 def test_rows_whose_cost_overflows_are_refused(method):
     start = start_map(cost=NormPower(4)).fit(X, X_target=Y)
-    options = {"X_target": Y} if method == "dual_value" else {}
+    options = {"X_target": Y} if method == "dual_lower_bound" else {}
     refused(start, method, {"X": 1e99 * X, **options}, "beyond floating-point")
 
 

@@ -11,9 +11,11 @@ from problems import PROBLEMS, ExactPotential
 from skorch.history import History
 from torch import nn
 
-from sk_ncf.callbacks import HeldOutRisk, PlateauCosine, Stop, WeightAverage
-from sk_ncf.flow import CharacteristicFlow
-from sk_ncf.risk import held_out_risk
+from sk_ncf._flow.characteristics import CharacteristicFlow
+from sk_ncf._training.callbacks.learning_rate import PlateauCosine
+from sk_ncf._training.callbacks.model_selection import HeldOutRisk, Stop
+from sk_ncf._training.callbacks.weight_average import WeightAverage
+from sk_ncf._training.held_out_risk import held_out_risk
 
 PROBLEM = next(p for p in PROBLEMS if p.name == "gaussian")
 
@@ -175,7 +177,7 @@ def test_a_class_with_too_few_rows_keeps_the_start():
 
 def test_patience_ends_a_training_that_never_beat_its_start():
     risk, _, step = _select([0.5] * 9, patience=30)
-    assert (risk.stop_reason, step, risk.schedule.step) == ("start", 0, 30)
+    assert (risk.stop_reason, step, risk.schedule.step) == ("initialization", 0, 30)
 
 
 @pytest.mark.parametrize("early_stopping", [True, False])

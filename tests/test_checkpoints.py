@@ -21,9 +21,8 @@ from skorch.callbacks import Callback
 from threadpoolctl import threadpool_limits
 from torch import nn
 
-import sk_ncf.session
-from sk_ncf import checkpoints
-from sk_ncf.training import NCFNet
+from sk_ncf._training import checkpoints, fit_session
+from sk_ncf._training.net import NCFNet
 
 X, Y = two_samples()
 TWO = {"X": X, "X_target": Y}
@@ -36,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Training diverged")
 def often(monkeypatch):
     """A checkpoint after every epoch, and an epoch every few steps."""
     monkeypatch.setattr(checkpoints, "EVERY", 0.0)
-    monkeypatch.setattr(sk_ncf.session, "EPOCH", SHORT_EPOCH)
+    monkeypatch.setattr(fit_session, "EPOCH", SHORT_EPOCH)
 
 
 class Crash(Exception):
@@ -60,7 +59,7 @@ def _crash(net):
 
 
 def _fit(**params):
-    return quick(**{"max_iter": STEPS, "n_members": 1, "batch_size": 16, **params})
+    return quick(**{"max_iter": STEPS, "ensemble_size": 1, "batch_size": 16, **params})
 
 
 def _crashed(transport, rows=TWO, epoch=5):
@@ -112,14 +111,14 @@ def _number(value):
 
 def long_fit(folder, callbacks=None, max_iter=LONG):
     """What the killed process and the one after it do."""
-    params = {"checkpoint": folder, "callbacks": callbacks, "max_iter": max_iter}
+    params = {"checkpoint_dir": folder, "callbacks": callbacks, "max_iter": max_iter}
     with threadpool_limits(1):
         return _fit(**params).fit(**TWO)
 
 
 def in_another_process(folder):
     """The same, where no fixture is."""
-    checkpoints.EVERY, sk_ncf.session.EPOCH = 0.0, SHORT_EPOCH
+    checkpoints.EVERY, fit_session.EPOCH = 0.0, SHORT_EPOCH
     long_fit(folder)
 
 
@@ -166,15 +165,15 @@ LARGE_STEPS = {
 }
 FITS = {
     **{name: (TWO, {"cost": name, "cost_params": p}) for name, p in COSTS.items()},
-    "members": (TWO, {"n_members": 3}),
+    "members": (TWO, {"ensemble_size": 3}),
     "no selection": (TWO, {"early_stopping": False}),
     "odd budget": (TWO, {"objective": "mmd", "max_iter": STEPS + 3}),
     "weights": (WEIGHTED, {}),
     "reference": ({"X": X}, {"output_distribution": "uniform"}),
-    "by class": (CLASSES, {"class_conditional": "label"}),
-    "by class, lp": (CLASSES, {"class_conditional": "label", "cost": "lp"}),
+    "by class": (CLASSES, {"class_conditional": "per_class"}),
+    "by class, lp": (CLASSES, {"class_conditional": "per_class", "cost": "lp"}),
     "shared": (CLASSES, {"class_conditional": "shared", "objective": "mmd"}),
-    "own net": (TWO, {"net": NCFNet(Perceptron, optimizer=torch.optim.Adam)}),
+    "own net": (TWO, {"skorch_net": NCFNet(Perceptron, optimizer=torch.optim.Adam)}),
     # Steps too large to be of use after the first ones.
     "early best": (TWO, {**LARGE_STEPS, "max_iter": 40, "n_iter_no_change": 1}),
     "patience": (TWO, {**LARGE_STEPS, "max_iter": 100, "n_iter_no_change": 15}),
@@ -191,13 +190,13 @@ def test_a_fit_that_died_ends_as_one_that_did_not(name, tmp_path):
     epochs = len(whole.history_)
     # "patience" between its best epoch and the end of its plateau, others later.
     epoch = 6 if name == "patience" else epochs - 1
-    died = _crashed(_fit(**params, checkpoint=tmp_path), rows, epoch)
+    died = _crashed(_fit(**params, checkpoint_dir=tmp_path), rows, epoch)
     assert _resumed(died, rows) == epochs - epoch + 1  # the first had begun
     _same(died, whole)
 
 
 def test_a_fit_may_die_more_than_once(tmp_path):
-    transport = _fit(checkpoint=tmp_path)
+    transport = _fit(checkpoint_dir=tmp_path)
     for epoch in (3, 2, 1):
         _crashed(transport, epoch=epoch)
     assert _resumed(transport) == EPOCHS - 3
@@ -208,7 +207,7 @@ def test_a_warm_start_that_died_goes_on_with_the_estimator_as_it_was(tmp_path):
     transport = _fit(warm_start=True).fit(**TWO)
     whole = copy.deepcopy(transport).fit(X + 0.1, X_target=Y)
     moved = {"X": X + 0.1, "X_target": Y}
-    died = _crashed(transport.set_params(checkpoint=str(tmp_path)), moved)
+    died = _crashed(transport.set_params(checkpoint_dir=str(tmp_path)), moved)
     assert _resumed(died, moved) == 2
     _same(died, whole)
 
@@ -226,7 +225,7 @@ def test_an_interrupted_fit_keeps_its_best_weights_and_goes_on_when_fitted_again
     tmp_path,
 ):
     stop = At(5, lambda net: signal.raise_signal(signal.SIGINT))  # what Ctrl-C sends
-    transport = _fit(checkpoint=tmp_path, callbacks=[stop])
+    transport = _fit(checkpoint_dir=tmp_path, callbacks=[stop])
     with pytest.warns(ConvergenceWarning, match="interrupted after 20 steps"):
         transport.fit(**TWO)
     assert transport.best_iter_ <= transport.n_iter_ == 20
@@ -255,7 +254,7 @@ OTHERS = {
     "budget": (TWO, {"max_iter": STEPS + 1}),
     "rate": (TWO, {"learning_rate_init": 1e-3}),
     "cost": (TWO, {"cost": "lp"}),
-    "net": (TWO, {"net": NCFNet(optimizer__weight_decay=0.1)}),
+    "net": (TWO, {"skorch_net": NCFNet(optimizer__weight_decay=0.1)}),
 }
 
 
@@ -263,27 +262,27 @@ OTHERS = {
 def test_another_fit_starts_from_the_beginning_and_leaves_the_checkpoint(
     name, tmp_path
 ):
-    _crashed(_fit(checkpoint=tmp_path), epoch=2)
+    _crashed(_fit(checkpoint_dir=tmp_path), epoch=2)
     (file,) = tmp_path.iterdir()
     before = file.read_bytes()
     rows, params = OTHERS[name]
-    other = _fit(**params, checkpoint=tmp_path)
+    other = _fit(**params, checkpoint_dir=tmp_path)
     assert _resumed(other, rows) == len(other.history_)
     assert list(tmp_path.iterdir()) == [file]
     assert file.read_bytes() == before
 
 
 def test_the_same_fit_by_another_seed_object_order_of_rows_and_device_goes_on(tmp_path):
-    _crashed(_fit(checkpoint=tmp_path))
+    _crashed(_fit(checkpoint_dir=tmp_path))
     seed = np.random.RandomState(0)
-    same = _fit(checkpoint=tmp_path, random_state=seed, device="cpu")
+    same = _fit(checkpoint_dir=tmp_path, random_state=seed, device="cpu")
     assert _resumed(same, {"X": X[::-1], "X_target": Y}) == 2
 
 
 def test_a_search_shares_one_folder_and_leaves_it_empty(tmp_path):
     grid = {"max_iter": [5, 10]}
     scores = [
-        GridSearchCV(_fit(checkpoint=folder), grid, cv=2, error_score="raise")
+        GridSearchCV(_fit(checkpoint_dir=folder), grid, cv=2, error_score="raise")
         .fit(X, X_target=Y)
         .cv_results_["mean_test_score"]
         for folder in (None, tmp_path)
@@ -295,9 +294,9 @@ def test_a_search_shares_one_folder_and_leaves_it_empty(tmp_path):
 def test_no_checkpoint_is_written_before_it_is_time_nor_by_a_stream(
     tmp_path, monkeypatch
 ):
-    _fit(checkpoint=tmp_path).partial_fit(**TWO)
+    _fit(checkpoint_dir=tmp_path).partial_fit(**TWO)
     monkeypatch.setattr(checkpoints, "EVERY", 1000.0)
-    _crashed(_fit(checkpoint=tmp_path))
+    _crashed(_fit(checkpoint_dir=tmp_path))
     assert not list(tmp_path.iterdir())
 
 
@@ -307,9 +306,9 @@ def _weigh(net):
 
 def test_the_fitted_estimator_and_the_net_in_training_can_be_pickled(tmp_path):
     rows = {"X": np.random.default_rng(0).standard_normal((20_000, 2))}
-    transport = _fit(checkpoint=tmp_path, max_iter=10, callbacks=[At(2, _weigh)]).fit(
-        **rows
-    )
+    transport = _fit(
+        checkpoint_dir=tmp_path, max_iter=10, callbacks=[At(2, _weigh)]
+    ).fit(**rows)
     assert transport.history_[1]["weight"] < rows["X"].nbytes
     assert not any(name == "checkpoint" for name, _ in transport.net_.callbacks_)
     assert pickle.loads(pickle.dumps(transport)).n_iter_ == 10
@@ -363,7 +362,7 @@ def test_a_broken_checkpoint_is_not_used_and_its_code_not_run(
 ):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "checkpoints"
-    died = _crashed(_fit(checkpoint=folder), epoch=2)
+    died = _crashed(_fit(checkpoint_dir=folder), epoch=2)
     (file,) = folder.iterdir()
     FAULTS[name](file)
     with pytest.warns(UserWarning, match="checkpoint.*starts from the beginning"):
@@ -374,7 +373,7 @@ def test_a_broken_checkpoint_is_not_used_and_its_code_not_run(
 
 
 def test_what_a_killed_process_was_writing_is_not_read_and_removed_in_the_end(tmp_path):
-    died = _crashed(_fit(checkpoint=tmp_path))
+    died = _crashed(_fit(checkpoint_dir=tmp_path))
     (file,) = tmp_path.iterdir()
     part = file.with_name(f"{file.name}.abc.part")
     part.write_bytes(file.read_bytes()[:100])
@@ -393,7 +392,7 @@ def test_a_full_disk_costs_a_warning_and_not_the_fit_nor_the_last_checkpoint(
     tmp_path, monkeypatch
 ):
     whole = _whole()
-    died = _crashed(_fit(checkpoint=tmp_path), epoch=4)
+    died = _crashed(_fit(checkpoint_dir=tmp_path), epoch=4)
     (file,) = tmp_path.iterdir()
     before = file.read_bytes()
     with monkeypatch.context() as full:
@@ -429,20 +428,20 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_the_training(
 ):
     folder = place(tmp_path)
     message = "checkpoint must be a folder that can be written to, got .*Path"
-    refused(_fit(checkpoint=folder), "fit", TWO, message)
+    refused(_fit(checkpoint_dir=folder), "fit", TWO, message)
 
 
 @pytest.mark.parametrize("seed", [None, np.random.mtrand._rand])
 def test_a_fit_that_cannot_be_repeated_has_no_checkpoint(seed, tmp_path):
-    transport = _fit(checkpoint=tmp_path, random_state=seed)
+    transport = _fit(checkpoint_dir=tmp_path, random_state=seed)
     refused(transport, "fit", TWO, "checkpoint needs a random_state.*got")
 
 
 def test_parameters_that_no_other_process_can_have_are_refused(tmp_path):
     net = NCFNet(optimizer=lambda params, lr: torch.optim.Adam(params, lr=lr))
-    transport = _fit(checkpoint=tmp_path, net=net)
+    transport = _fit(checkpoint_dir=tmp_path, skorch_net=net)
     refused(transport, "fit", TWO, "checkpoint needs parameters that can be pickled")
 
 
 def test_checkpoint_must_be_a_path():
-    refused(_fit(checkpoint=1), "fit", TWO, "'checkpoint' parameter.*Got 1")
+    refused(_fit(checkpoint_dir=1), "fit", TWO, "'checkpoint' parameter.*Got 1")

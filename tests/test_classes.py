@@ -16,9 +16,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import SVC
 
-from sk_ncf.affine_cost import AffineCost
-from sk_ncf.losses import energy_distance
-from sk_ncf.preconditioner import gaussian_map
+from sk_ncf._flow.gaussian_map import gaussian_map
+from sk_ncf.costs._affine import AffineCost
+from sk_ncf.objectives import energy_distance
 
 X, Y, y = crossing_classes(600)
 X_TEST, Y_TEST, y_test = crossing_classes(seed=1)  # 300 rows
@@ -34,7 +34,7 @@ few_rows = pytest.mark.filterwarnings("ignore:Classes with too few rows:UserWarn
 
 
 def by_label(max_iter=20, **params):
-    return quick(max_iter, class_conditional="label", **params)
+    return quick(max_iter, class_conditional="per_class", **params)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_without_classes_no_class_arrives():
 
 
 def test_a_class_is_carried_nearer_to_its_rows_than_by_its_start(transport):
-    start = start_map(class_conditional="label").fit(**LABELLED)
+    start = start_map(class_conditional="per_class").fit(**LABELLED)
     mapped = [t.transform(X_TEST, sample_label=y_test) for t in (transport, start)]
     assert _distance(mapped[0]) < _distance(mapped[1])
     same = transport.best_iter_ == 0
@@ -88,7 +88,7 @@ def test_training_starts_at_the_gaussian_map_of_every_class():
         + rng.standard_normal((2, 2))[of]
     )
     rows, target = draw(*shape[:2]), draw(*shape[2:])
-    start = start_map(class_conditional="label")
+    start = start_map(class_conditional="per_class")
     start.fit(rows, of, X_target=target, y_target=of)
     mapped = start.transform(rows, sample_label=of)
     for k in range(2):
@@ -101,7 +101,7 @@ def test_training_starts_at_the_gaussian_map_of_every_class():
 
 
 def test_training_starts_at_the_mean_shift_of_every_class_under_other_costs():
-    start = start_map(class_conditional="label", cost="lp").fit(**LABELLED)
+    start = start_map(class_conditional="per_class", cost="lp").fit(**LABELLED)
     mapped = start.transform(X, sample_label=y)
     for k in range(3):
         shift = Y[y == k].mean(0) - X[y == k].mean(0)
@@ -116,7 +116,7 @@ def test_every_class_arrives_under_every_cost(cost):
 
 
 def test_a_single_class_is_a_fit_without_classes():
-    options = {"mmd_weight": 1.0, "momentum_weight": 1.0, "n_members": 1}
+    options = {"mmd_weight": 1.0, "momentum_weight": 1.0, "ensemble_size": 1}
     one = by_label(**options).fit(X, y == 7, X_target=Y, y_target=y == 7)
     same_map(one, quick(**options).fit(X, X_target=Y), X, Y)
 
@@ -206,7 +206,7 @@ def test_transport_cost_and_potentials_are_those_of_the_classes(transport):
     mapped = transport.transform(X_TEST)
     cost = np.square(mapped - X_TEST).sum(axis=1) / 2
     assert transport.transport_cost(X_TEST) == pytest.approx(cost.mean())
-    f, g = transport.dual_potentials(X_TEST, mapped)
+    f, g = transport.dual_potentials(X_TEST, X_target=mapped)
     np.testing.assert_allclose(f + g, cost, rtol=0.02)
 
 
@@ -347,13 +347,13 @@ def test_later_target_rows_of_a_stream_are_named_as_the_earlier_ones_were(stream
     named, known = copy.deepcopy(stream), copy.deepcopy(stream)
     known.partial_fit(**{**rows, "y_target": predicted})
     named.partial_fit(**{**rows, "y_target": None})
-    assert named.named_share_ == 1
-    assert np.isnan(named.named_accuracy_)
+    assert named.pseudo_label_fraction_ == 1
+    assert np.isnan(named.pseudo_label_accuracy_)
     same_map(named, known, X_TEST, Y_TEST)
 
 
 def test_a_stream_keeps_what_it_has_learnt_when_a_call_brings_a_few_rows():
-    stream = quick(learning_rate_init=1e-2, n_members=1)
+    stream = quick(learning_rate_init=1e-2, ensemble_size=1)
     for seed in range(8):
         rows = _call(seed)
         stream.partial_fit(rows["X"], X_target=rows["X_target"])
@@ -397,7 +397,7 @@ def test_classes_of_rows_to_be_mapped_are_routed_on_request():
 @pytest.mark.parametrize("routed", [False, True])
 def test_classes_and_the_classifier_are_searched_together(routed):
     estimator = quick(2, classifier=SVC())
-    grid = {"class_conditional": [False, "label"], "classifier__C": [1.0, 10.0]}
+    grid = {"class_conditional": [False, "per_class"], "classifier__C": [1.0, 10.0]}
     search = GridSearchCV(estimator, grid, cv=FOLDS, error_score="raise")
     with sklearn.config_context(enable_metadata_routing=routed):
         search.fit(X, y, X_target=Y[:250], y_target=hidden(y, 3)[:250])
@@ -407,7 +407,7 @@ def test_classes_and_the_classifier_are_searched_together(routed):
     assert without[0] == without[1]
     assert (with_classes > without).all()  # crossing is dearer than what is optimal
     best = search.best_estimator_
-    assert best.class_conditional == "label"
+    assert best.class_conditional == "per_class"
     assert search.best_params_["classifier__C"] == best.classifier_.C
 
 
@@ -437,9 +437,9 @@ def test_another_fit_forgets_the_classes_of_the_last_one():
     assert refitted.classes_.tolist() == [0, 1, 2]
     assert not hasattr(refitted, "classifier_")
     same_map(refitted, quick(**SHARED).fit(**LABELLED), X_TEST, Y_TEST)
-    plain = {"class_conditional": False, "objective": "dual"}
+    plain = {"class_conditional": False, "objective": "semi_dual"}
     refitted.set_params(**plain).fit(X, X_target=Y)
-    left = {"classes_", "classifier_", "target_classifier_", "named_share_"}
+    left = {"classes_", "classifier_", "target_classifier_", "pseudo_label_fraction_"}
     assert not left & vars(refitted).keys()
     same_map(refitted, quick().fit(X, X_target=Y), X_TEST, Y_TEST)
 
@@ -461,7 +461,7 @@ def test_the_shared_map_needs_no_class_and_learns_where_each_belongs():
 
 def test_the_shared_map_starts_at_the_map_of_all_rows():
     start = start_map(**SHARED).fit(**LABELLED)
-    same_map(start, start_map(n_members=1).fit(X, X_target=Y), X_TEST, Y_TEST)
+    same_map(start, start_map(ensemble_size=1).fit(X, X_target=Y), X_TEST, Y_TEST)
 
 
 def test_several_source_domains_are_one_source():
@@ -477,5 +477,5 @@ def test_a_stream_names_target_rows_of_a_class_without_source_rows():
     transport.partial_fit(X, y, X_target=Y, y_target=y)
     known = hidden(y, 5)
     transport.partial_fit(X[y > 0], y[y > 0], X_target=Y, y_target=known)
-    assert transport.named_share_ == np.mean(known == -1)
+    assert transport.pseudo_label_fraction_ == np.mean(known == -1)
     assert np.isfinite(transport.transform(X)).all()

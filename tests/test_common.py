@@ -38,11 +38,11 @@ CONFIGURATIONS = [
     {"cost": "elastic"},
     {"cost": "pseudo_huber", "early_stopping": False},
     {"cost": SquaredEuclidean(), "batch_size": 32, "hidden_layer_sizes": (16, 16)},
-    {"cost": Quartic(), "batch_size": 8, "n_members": 1, "max_iter": 2},
-    {"class_conditional": "label"},
-    {"class_conditional": "label", "default_domain": "target"},
+    {"cost": Quartic(), "batch_size": 8, "ensemble_size": 1, "max_iter": 2},
+    {"class_conditional": "per_class"},
+    {"class_conditional": "per_class", "default_domain": "target"},
     {
-        "class_conditional": "label",
+        "class_conditional": "per_class",
         "classifier": KNeighborsClassifier(1),
         "cost": "lp",
         "cost_params": {"p": 1.2},
@@ -52,7 +52,7 @@ CONFIGURATIONS = [
         "classifier": LogisticRegression(),
         "objective": "mmd",
     },
-    {"class_conditional": "label", "warm_start": True, "tol": 1.0},
+    {"class_conditional": "per_class", "warm_start": True, "tol": 1.0},
     {"class_conditional": "shared", "objective": "mmd"},
 ]
 

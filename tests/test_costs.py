@@ -9,8 +9,6 @@ import torch
 from problems import COSTS, MATRIX, D, PlasticHuber, Quartic
 from sklearn.base import clone
 
-from sk_ncf.affine_cost import AffineCost
-from sk_ncf.cost_checks import check_cost
 from sk_ncf.costs import (
     Cost,
     Elastic,
@@ -19,8 +17,10 @@ from sk_ncf.costs import (
     PseudoHuber,
     QuadraticForm,
     SquaredEuclidean,
-    make_cost,
 )
+from sk_ncf.costs._affine import AffineCost
+from sk_ncf.costs._checks import check_cost
+from sk_ncf.costs._registry import make_cost
 
 pytestmark = pytest.mark.usefixtures("float64")
 every_cost = pytest.mark.parametrize("cost", COSTS.values(), ids=COSTS.keys())

@@ -13,7 +13,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.svm import SVC
 
 import sk_ncf
-from sk_ncf import ModelFileError, persistence
+from sk_ncf import ModelFileError
+from sk_ncf._persistence import files as persistence
 
 skops_io = pytest.importorskip("skops.io")
 
@@ -25,7 +26,7 @@ X_BY, Y_BY, y = crossing_classes(60, 2)
 def transport():
     """A fit with all there is: members, classes, classifiers, another cost, NaN."""
     return quick(
-        1, cost="pseudo_huber", n_members=2, class_conditional=True, random_state=0
+        1, cost="pseudo_huber", ensemble_size=2, class_conditional=True, random_state=0
     ).fit(X_BY, y, X_target=Y_BY, y_target=hidden(y, 1))
 
 
@@ -245,8 +246,8 @@ FORGERIES = {
     "array left over": lambda c, a: a.update(more=np.ones(2)),
     "matrix of another shape": _array(MATRIX, lambda m: m[:1]),
     "NaN in a matrix": _array(MATRIX, _with(np.nan)),
-    "more members": of("potential", "n_members", 10**9),
-    "members that are no number": of("potential", "n_members", "2"),
+    "more members": of("potential", "ensemble_size", 10**9),
+    "members that are no number": of("potential", "ensemble_size", "2"),
     "more features": of("fitted", "n_features_in_", 10**9),
     "no features": of("fitted", "n_features_in_", None),
     "negative steps": of("fitted", "n_iter_", -1),
@@ -291,7 +292,7 @@ BY_CLASS = {
     "scale": _array("preconditioners.1.target.inverse_matrix", _with(-1.0)),
     "zero scale": _array("preconditioners.0.source.inverse_matrix", _with(0.0)),
     "too few maps": _fewer("preconditioners"),
-    "share": of("classes", "named_share", "all"),
+    "share": of("classes", "pseudo_label_fraction", "all"),
     "field": of("classes", "by_class", True),
 }
 

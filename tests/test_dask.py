@@ -75,6 +75,6 @@ def test_what_a_worker_is_sent_does_not_grow_with_the_rows_of_the_fit():
     sizes = []
     for n in (2_000, 20_000):
         rows, target = two_samples(n, n, d=8)
-        transport = quick(1, n_members=1).fit(rows, X_target=target)
+        transport = quick(1, ensemble_size=1).fit(rows, X_target=target)
         sizes.append(len(pickle.dumps(transport.transform)))
     assert sizes[1] < min(sizes[0] + 1024 * 8 * 8 * 2, rows.nbytes / 4)

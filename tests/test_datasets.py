@@ -4,14 +4,14 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from sk_ncf.datasets import (
-    l2_uvp,
     make_checkerboard,
     make_convex_map,
     make_eight_gaussians,
     make_gaussians,
+    make_moons_2d,
     make_swiss_roll_2d,
-    make_two_moons,
 )
+from sk_ncf.metrics import l2_uvp
 
 COSTS = [
     ("sqeuclidean", None),
@@ -22,14 +22,14 @@ COSTS = [
     ("pseudo_huber", {"delta": 0.5}),
     ("quadratic_form", {"matrix": [[2.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 0.3]]}),
 ]
-TOYS = [make_checkerboard, make_eight_gaussians, make_swiss_roll_2d, make_two_moons]
+TOYS = [make_checkerboard, make_eight_gaussians, make_swiss_roll_2d, make_moons_2d]
 PROBLEMS = [make_gaussians, make_convex_map]
 
 
 @pytest.mark.parametrize(("cost", "params"), COSTS)
 def test_convex_map_is_the_best_assignment_for_its_cost(cost, params):
     problem = make_convex_map(cost, 2, 3, cost_params=params, random_state=0)
-    X, X_mapped = problem.fresh_pairs(200, random_state=1)
+    X, X_mapped = problem.sample_pairs(200, random_state=1)
     pairs = problem.cost.pairwise(torch.from_numpy(X), torch.from_numpy(X_mapped))
     rows, columns = linear_sum_assignment(pairs.numpy())
     np.testing.assert_array_equal(rows, columns)
@@ -38,12 +38,12 @@ def test_convex_map_is_the_best_assignment_for_its_cost(cost, params):
 @pytest.mark.parametrize(("cost", "params"), COSTS)
 def test_displacements_have_the_size_asked_for_or_all_the_cost_allows(cost, params):
     problem = make_convex_map(cost, 2, 3, cost_params=params, random_state=0, size=0.4)
-    X, X_mapped = problem.fresh_pairs(4000, random_state=1)
+    X, X_mapped = problem.sample_pairs(4000, random_state=1)
     assert np.sqrt(np.square(X_mapped - X).mean()) == pytest.approx(0.4, rel=0.1)
 
 
 def test_elastic_map_leaves_some_features_of_some_rows_alone():
-    X, X_mapped = make_convex_map("elastic", 2, 3, random_state=0).fresh_pairs(500, 1)
+    X, X_mapped = make_convex_map("elastic", 2, 3, random_state=0).sample_pairs(500, 1)
     share = np.isclose(X, X_mapped, rtol=0, atol=1e-12).mean(axis=0)
     assert (share > 0.05).all()
     assert (share < 0.95).all()
@@ -51,7 +51,7 @@ def test_elastic_map_leaves_some_features_of_some_rows_alone():
 
 def test_pseudo_huber_gradients_stay_where_the_hamiltonian_is_finite():
     problem = make_convex_map("pseudo_huber", 2, 3, size=100.0, random_state=0)
-    X, X_mapped = problem.fresh_pairs(4000, random_state=1)
+    X, X_mapped = problem.sample_pairs(4000, random_state=1)
     p = problem.cost.momentum(torch.from_numpy(X_mapped - X))
     assert p.norm(dim=1).max() < 0.951 * problem.cost.delta
 
@@ -115,7 +115,7 @@ def test_same_random_state_gives_the_same_rows_and_leaves_the_global_one_alone(m
 
 
 def test_uvp_is_zero_at_the_exact_map_and_a_hundred_at_the_mean():
-    _, exact = make_gaussians(2, 3, random_state=0).fresh_pairs(100, random_state=0)
+    _, exact = make_gaussians(2, 3, random_state=0).sample_pairs(100, random_state=0)
     assert l2_uvp(exact, exact) == 0
     constant = np.broadcast_to(exact.mean(axis=0), exact.shape)
     assert l2_uvp(constant, exact) == pytest.approx(100)

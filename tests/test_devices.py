@@ -13,14 +13,19 @@ from fits import COSTS, quick, two_samples
 from skorch.callbacks import Callback
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sk_ncf import graphs, optimizer
-from sk_ncf.affine_cost import AffineCost
-from sk_ncf.callbacks import ClipPerPotential, PlateauCosine, Stop, WeightAverage
-from sk_ncf.costs import Lp, make_cost
-from sk_ncf.devices import place, resolve_device
-from sk_ncf.flow import CharacteristicFlow
-from sk_ncf.potential import Potential
-from sk_ncf.training import NCFNet, Objective, TermSum, build_net
+from sk_ncf._flow.characteristics import CharacteristicFlow
+from sk_ncf._flow.potential import Potential
+from sk_ncf._training import cuda_graphs, soap
+from sk_ncf._training.callbacks.gradient_clipping import ClipPerPotential
+from sk_ncf._training.callbacks.learning_rate import PlateauCosine
+from sk_ncf._training.callbacks.model_selection import Stop
+from sk_ncf._training.callbacks.weight_average import WeightAverage
+from sk_ncf._training.devices import place, resolve_device
+from sk_ncf._training.net import NCFNet, TermSum, build_net
+from sk_ncf._training.objective import Objective
+from sk_ncf.costs import Lp
+from sk_ncf.costs._affine import AffineCost
+from sk_ncf.costs._registry import make_cost
 
 X, Y = two_samples()
 META = torch.device("meta")
@@ -58,7 +63,7 @@ def _affine(cost=None):
     return AffineCost(cost or Lp(1.5), shift, 1.5, 2.0)
 
 
-def _net(cost, objective="dual"):
+def _net(cost, objective="semi_dual"):
     flow = CharacteristicFlow(Potential(2, (8, 8)), cost)
     rules = [
         ("schedule", PlateauCosine(100)),
@@ -79,7 +84,7 @@ def _net(cost, objective="dual"):
 
 
 @pytest.mark.parametrize("cost", COSTS)
-@pytest.mark.parametrize("objective", ["dual", "mmd"])
+@pytest.mark.parametrize("objective", ["semi_dual", "mmd"])
 def test_a_step_reads_no_value_and_moves_none(objective, cost):
     """It runs where there are no values; a cost has moved its constants by then."""
     net = _net(_affine(make_cost(cost, COSTS[cost])), objective)
@@ -133,7 +138,7 @@ def _tensors(holder, seen=None):
 
 @pytest.mark.parametrize("cost", ["sqeuclidean", "lp"])
 def test_all_that_a_net_has_learnt_is_moved(cost):
-    stream = quick(cost=cost, n_members=2).partial_fit(X, X_target=Y)
+    stream = quick(cost=cost, ensemble_size=2).partial_fit(X, X_target=Y)
     net = copy.deepcopy(stream.net_)
     held = list(_tensors(net.callbacks_)) + list(_tensors(net.optimizer_.state))
     assert len(held) > 20
@@ -178,7 +183,7 @@ def test_loss_of_an_epoch_is_the_mean_of_its_steps():
 
 def test_bases_that_a_device_cannot_factorise_are_factorised_on_the_cpu(monkeypatch):
     wanted = quick().fit(X, X_target=Y).transform(X)
-    monkeypatch.setattr(optimizer, "NO_FACTORISATIONS", {"cpu"})
+    monkeypatch.setattr(soap, "NO_FACTORISATIONS", {"cpu"})
     np.testing.assert_array_equal(quick().fit(X, X_target=Y).transform(X), wanted)
 
 
@@ -212,9 +217,9 @@ def replays(monkeypatch):
         made.append(_played_back(function))
         return made[-1]
 
-    monkeypatch.setattr(graphs, "DEVICES", {"cpu"})
-    monkeypatch.setattr(graphs, "warmed_up", lambda function, device: function())
-    monkeypatch.setattr(graphs, "recorded", recorded)
+    monkeypatch.setattr(cuda_graphs, "DEVICES", {"cpu"})
+    monkeypatch.setattr(cuda_graphs, "warmed_up", lambda function, device: function())
+    monkeypatch.setattr(cuda_graphs, "recorded", recorded)
     return made
 
 
@@ -222,7 +227,7 @@ RECORDED = {
     "dual": {},
     "mmd": {"objective": "mmd", "cost": "lp"},
     "members": {
-        "n_members": 3,
+        "ensemble_size": 3,
         "cost": "quadratic_form",
         "cost_params": COSTS["quadratic_form"],
     },
@@ -244,7 +249,7 @@ def test_recorded_steps_are_the_steps(options, request):
 
 def test_streams_and_classes_are_recorded_too(request):
     y = np.arange(80) % 2
-    options = {"class_conditional": "label", "batch_size": 8, "device": "cpu"}
+    options = {"class_conditional": "per_class", "batch_size": 8, "device": "cpu"}
 
     def fed():
         transport = quick(**options)
@@ -277,14 +282,14 @@ def test_code_of_the_users_is_not_recorded(replays):
 
     adam = {"optimizer": torch.optim.Adam}  # is not recorded itself
     for options in (
-        {"cost": Shifted(1.5), "net": NCFNet(**adam)},
-        {"net": NCFNet(Own, **adam)},
-        {"net": NCFNet(criterion=type("Sum", (TermSum,), {}), **adam)},
-        {"net": Doubled(**adam)},
+        {"cost": Shifted(1.5), "skorch_net": NCFNet(**adam)},
+        {"skorch_net": NCFNet(Own, **adam)},
+        {"skorch_net": NCFNet(criterion=type("Sum", (TermSum,), {}), **adam)},
+        {"skorch_net": Doubled(**adam)},
     ):
         quick(**options, device="cpu").fit(X, X_target=Y)
         assert not any("_run" in str(replay.function) for replay in replays)
-    quick(net=NCFNet(**adam), device="cpu").fit(X, X_target=Y)
+    quick(skorch_net=NCFNet(**adam), device="cpu").fit(X, X_target=Y)
     assert any("_run" in str(replay.function) for replay in replays)
 
 
@@ -346,7 +351,7 @@ def test_recorded_steps_on_a_gpu_are_those_it_is_told(options, device, monkeypat
     options = {**options, "max_iter": 100, "learning_rate_init": 5e-3}
     options["callbacks"] = [Pickled()]
     found = quick(**options, device=device).fit(X, X_target=Y).transform(X)
-    monkeypatch.setattr(graphs, "DEVICES", set())
+    monkeypatch.setattr(cuda_graphs, "DEVICES", set())
     wanted = quick(**options, device=device).fit(X, X_target=Y).transform(X)
     assert np.abs(found - wanted).mean() < 0.01 * wanted.std()
 

@@ -11,7 +11,7 @@ from fits import COSTS, fitted, problem, quick, same_map, two_samples
 from sklearn.base import clone
 
 from sk_ncf import Lp
-from sk_ncf.datasets import l2_uvp
+from sk_ncf.metrics import l2_uvp
 
 X, Y = two_samples()
 BOTH = np.concatenate([X, Y])
@@ -136,7 +136,7 @@ def test_a_warm_start_goes_on_and_a_cold_one_does_not():
 
 
 def _error(transport, rows):
-    fresh, mapped = rows.fresh_pairs(1000, random_state=1)
+    fresh, mapped = rows.sample_pairs(1000, random_state=1)
     return l2_uvp(transport.transform(fresh), mapped)
 
 
@@ -146,7 +146,7 @@ def test_a_stream_learns_from_call_to_call():
     errors = []
     for part in np.array_split(np.arange(1000), 4) * 3:
         stream.partial_fit(rows.X[part], X_target=rows.X_target[part])
-        assert stream.stop_reason_ == "stream"
+        assert stream.stop_reason_ == "partial_fit"
         errors.append(_error(stream, rows))
     assert errors[-1] < 0.8 * errors[0]
 

@@ -9,8 +9,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
-from sk_ncf.labels import checked_labels, encoded, new_classifier
-from sk_ncf.naming import named_rows
+from sk_ncf._classes.classifiers import new_classifier
+from sk_ncf._classes.labels import encoded
+from sk_ncf._classes.pseudo_labels import predict_pseudo_labels
+from sk_ncf._inputs.labels import checked_labels
 
 pandas = pytest.importorskip("pandas")
 
@@ -20,7 +22,7 @@ GIVEN = {"X": X, "y": y, "X_target": Y, "y_target": FEW}
 
 
 def by_label(**params):
-    return quick(class_conditional="label", **params)
+    return quick(class_conditional="per_class", **params)
 
 
 def _replaced(*values):
@@ -103,16 +105,16 @@ def test_labels_are_unread_without_classes():
 
 
 def test_share_and_accuracy_of_the_naming_are_reported(fitted):
-    assert fitted.named_share_ == (FEW == -1).mean()
-    assert fitted.named_accuracy_ == 1
+    assert fitted.pseudo_label_fraction_ == (FEW == -1).mean()
+    assert fitted.pseudo_label_accuracy_ == 1
     predicted = fitted.classes_[fitted.target_classifier_.predict(Y)]
     np.testing.assert_array_equal(predicted, y)
 
 
 def test_nothing_is_named_where_every_label_is_known():
     transport = by_label().fit(X, y, X_target=Y, y_target=y)
-    assert transport.named_share_ == 0
-    assert transport.named_accuracy_ == 1
+    assert transport.pseudo_label_fraction_ == 0
+    assert transport.pseudo_label_accuracy_ == 1
 
 
 def test_labels_that_are_masked_change_nothing(fitted):
@@ -129,7 +131,9 @@ def test_accuracy_of_the_naming_is_that_on_the_labels_that_were_hidden():
     rng, of = np.random.default_rng(0), np.arange(600) % 2
     rows = rng.standard_normal((600, 2)) + of[:, None]
     codes = hidden(of, 100)
-    named = named_rows(LogisticRegression(), rows[::-1], of[::-1], rows, codes)
+    named = predict_pseudo_labels(
+        LogisticRegression(), rows[::-1], of[::-1], rows, codes
+    )
     unknown = codes == -1
     truth = (named.codes == of)[unknown].mean()
     assert truth < 0.85
@@ -141,7 +145,7 @@ def test_accuracy_of_the_naming_is_that_on_the_labels_that_were_hidden():
 def test_accuracy_is_chance_where_labels_say_nothing():
     rng = np.random.default_rng(0)
     codes = np.where(np.arange(120) < 100, rng.integers(0, 2, 120), -1)
-    named = named_rows(None, X, y, Y, codes)
+    named = predict_pseudo_labels(None, X, y, Y, codes)
     assert abs(named.accuracy - 0.5) < 3 * np.sqrt(0.25 / 100)
 
 
@@ -150,7 +154,7 @@ def test_one_label_of_a_class_names_its_cluster(classifier):
     codes = hidden(y, 1)
     transport = by_label(classifier=classifier)
     transport.fit(X, y, X_target=Y, y_target=codes)
-    assert np.isnan(transport.named_accuracy_)
+    assert np.isnan(transport.pseudo_label_accuracy_)
     predicted = transport.target_classifier_.predict(Y)
     assert (predicted == y).mean() > 0.95
 
@@ -160,9 +164,9 @@ def test_source_rows_help_to_name_where_the_domains_agree_and_not_where_they_cro
     centre = np.array([[0, 0], [2, 0], [0, 2]])[of]
     draw = lambda: centre + rng.standard_normal((300, 2))
     source, target = draw(), draw()
-    assert named_rows(None, source, of, target, hidden(of, 3)).pooled
-    assert not named_rows(None, X, y, Y, hidden(y, 3)).pooled
-    assert not named_rows(None, X, y, Y, hidden(y, 1)).pooled
+    assert predict_pseudo_labels(None, source, of, target, hidden(of, 3)).pooled
+    assert not predict_pseudo_labels(None, X, y, Y, hidden(y, 3)).pooled
+    assert not predict_pseudo_labels(None, X, y, Y, hidden(y, 1)).pooled
 
 
 def test_rows_that_are_named_rightly_count_like_those_that_were_labelled():
@@ -267,7 +271,9 @@ def test_a_fit_that_fails_keeps_the_one_before(fitted):
 
 
 def test_the_shared_map_has_no_optimal_one_to_be_found():
-    message = "class_conditional='shared' needs objective='mmd', got objective='dual'"
+    message = (
+        "class_conditional='shared' needs objective='mmd', got objective='semi_dual'"
+    )
     refused(quick(class_conditional="shared"), "fit", GIVEN, message)
 
 
@@ -304,7 +310,7 @@ def test_a_stream_keeps_to_its_classes(fitted):
     for changed in ({"class_conditional": False}, {"class_conditional": "shared"}):
         stream = by_label().partial_fit(**GIVEN)
         stream.set_params(**changed, objective="mmd")
-        refused(stream, "partial_fit", GIVEN, "first call, 'label', got")
+        refused(stream, "partial_fit", GIVEN, "first call, 'per_class', got")
 
 
 def test_a_shared_stream_without_labels_says_so():

@@ -9,15 +9,16 @@ from problems import PROBLEMS
 from scipy import stats
 from scipy.spatial.distance import cdist
 
-from sk_ncf import losses
+from sk_ncf._flow.characteristics import CharacteristicFlow
+from sk_ncf._flow.potential import Potential
+from sk_ncf._training.held_out_risk import held_out_risk
 from sk_ncf.costs import Lp, SquaredEuclidean
-from sk_ncf.flow import CharacteristicFlow
-from sk_ncf.potential import Potential
-from sk_ncf.risk import held_out_risk
+from sk_ncf.objectives import _kernels as kernels
+from sk_ncf.objectives import _losses as losses
 
 pytestmark = pytest.mark.usefixtures("float64")
 every_problem = pytest.mark.parametrize("problem", PROBLEMS, ids=repr)
-every_kernel = pytest.mark.parametrize("kernel", sorted(losses.KERNELS))
+every_kernel = pytest.mark.parametrize("kernel", sorted(kernels.KERNELS))
 ZERO = 1e-10
 
 
@@ -146,7 +147,7 @@ def test_hopf_lax_violation_counts_only_what_is_above():
 def test_energy_distance_is_the_square_of_scipys():
     x, y = _rows(1, 30, 1), 2 * _rows(1, 20, 1, seed=1) + 1
     wanted = stats.energy_distance(x[0, :, 0], y[0, :, 0]) ** 2
-    assert losses.energy_distance(x, y).item() == pytest.approx(wanted)
+    assert kernels.energy_distance(x, y).item() == pytest.approx(wanted)
 
 
 def _kernel(kernel, x, y):
@@ -168,27 +169,27 @@ def test_discrepancy_is_its_definition(kernel, unbiased):
         return gram[keep].mean()
 
     wanted = within(x) + within(y) - 2 * _kernel(kernel, x, y).mean()
-    value = losses.mmd(x[None], y[None], kernel, unbiased).item()
+    value = kernels.mmd(x[None], y[None], kernel, unbiased).item()
     assert value == pytest.approx(wanted, rel=1e-6)
 
 
 @every_kernel
 def test_discrepancy_is_a_squared_distance_of_laws(kernel):
     x, y = _rows(1, 12, 3), _rows(1, 9, 3, seed=1)
-    value = losses.mmd(x, y, kernel)
+    value = kernels.mmd(x, y, kernel)
     assert value.item() > 0
-    torch.testing.assert_close(losses.mmd(y, x, kernel), value)
-    again = losses.mmd(x, x.flip(1).repeat(1, 2, 1), kernel)
+    torch.testing.assert_close(kernels.mmd(y, x, kernel), value)
+    again = kernels.mmd(x, x.flip(1).repeat(1, 2, 1), kernel)
     assert again.abs().item() < 1e-7
     turn = torch.linalg.qr(_rows(3, 3, seed=2)).Q
-    torch.testing.assert_close(losses.mmd(x @ turn + 4, y @ turn + 4, kernel), value)
+    torch.testing.assert_close(kernels.mmd(x @ turn + 4, y @ turn + 4, kernel), value)
 
 
 def test_energy_distance_scales_with_the_rows():
     x, y = _rows(1, 12, 3), _rows(1, 9, 3, seed=1)
-    scaled = losses.energy_distance(7 * x, 7 * y)
+    scaled = kernels.energy_distance(7 * x, 7 * y)
     torch.testing.assert_close(
-        scaled, 7 * losses.energy_distance(x, y), rtol=1e-6, atol=0
+        scaled, 7 * kernels.energy_distance(x, y), rtol=1e-6, atol=0
     )
 
 
@@ -196,14 +197,14 @@ def test_energy_distance_scales_with_the_rows():
 @pytest.mark.parametrize("unbiased", [False, True])
 def test_gradient_of_the_discrepancy_is_its_slope(kernel, unbiased):
     x, y = _rows(2, 5, 3).requires_grad_(), _rows(2, 4, 3, seed=1)
-    assert torch.autograd.gradcheck(lambda x: losses.mmd(x, y, kernel, unbiased), x)
+    assert torch.autograd.gradcheck(lambda x: kernels.mmd(x, y, kernel, unbiased), x)
 
 
 @every_kernel
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_gradient_is_finite_where_rows_coincide(kernel, dtype):
     x = torch.zeros(1, 4, 3, dtype=dtype, requires_grad=True)
-    value = losses.mmd(x, torch.ones(1, 3, 3, dtype=dtype), kernel)
+    value = kernels.mmd(x, torch.ones(1, 3, 3, dtype=dtype), kernel)
     (gradient,) = torch.autograd.grad(value.sum(), x)
     assert gradient.isfinite().all()
     assert gradient.abs().max() < 10

@@ -22,7 +22,11 @@ def _map(cost, X, Y, unit=1.0, max_iter=30):
     assert mapped.dtype == back.dtype == X.dtype
     assert np.isfinite(mapped).all()
     assert np.isfinite(back).all()
-    values = transport.score(X), transport.dual_value(X, Y), transport.transport_cost(X)
+    values = (
+        transport.score(X),
+        transport.dual_lower_bound(X, X_target=Y),
+        transport.transport_cost(X),
+    )
     assert np.isfinite(values).all()
     return mapped.astype(float)
 

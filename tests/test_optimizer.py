@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sk_ncf.optimizer import SOAP
+from sk_ncf._training.soap import SOAP
 
 pytestmark = pytest.mark.usefixtures("float64")
 

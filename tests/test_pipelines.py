@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.fixes import parse_version
 
 from sk_ncf import Lp
-from sk_ncf.training import NCFNet
+from sk_ncf._training.net import NCFNet
 
 X, Y = two_samples()
 routing = pytest.mark.parametrize("routed", [False, True], ids=["unrouted", "routed"])
@@ -167,8 +167,8 @@ GRIDS = {
     ),
     "parameter of the cost": ({"cost": Lp()}, {"cost__p": [1.3, 2.0]}),
     "optimiser of the net": (
-        {"net": NCFNet(optimizer=torch.optim.AdamW)},
-        {"net__optimizer__weight_decay": [0.0, 0.5]},
+        {"skorch_net": NCFNet(optimizer=torch.optim.AdamW)},
+        {"skorch_net__optimizer__weight_decay": [0.0, 0.5]},
     ),
 }
 

@@ -122,7 +122,7 @@ def test_a_fit_without_steps_has_no_training_to_show():
 def test_every_class_has_its_own_kept_step_in_the_training_display():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((80, 2)), np.arange(80) % 2
-    estimator = NCFTransport(class_conditional="label", max_iter=20, random_state=0)
+    estimator = NCFTransport(class_conditional="per_class", max_iter=20, random_state=0)
     estimator.fit(X, y, X_target=X + 3, y_target=y)
     display = TrainingDisplay.from_estimator(estimator)
     np.testing.assert_array_equal(display.kept, estimator.best_iter_)
@@ -138,7 +138,7 @@ def test_level_lines_are_those_of_the_potential_the_map_is_the_gradient_of(kind)
     x, y, u = display.levels
     assert u.shape == (len(y), len(x))
     i, j = 40, 30
-    f, g = estimator.dual_potentials([[x[j], y[i]]], [[x[j], y[i]]])
+    f, g = estimator.dual_potentials([[x[j], y[i]]], X_target=[[x[j], y[i]]])
     np.testing.assert_allclose(u[i, j], -f[0] if kind == "forward" else g[0])
     # Squared Euclidean cost: the displacement is the gradient (central differences).
     slope = [
@@ -157,7 +157,7 @@ def test_level_lines_need_a_plane_and_one_potential():
         TransportDisplay.from_estimator(estimator, X, Y, contours=True)
     y = np.arange(80) % 2
     X = np.random.default_rng(0).standard_normal((80, 2))
-    estimator = NCFTransport(class_conditional="label", max_iter=5, random_state=0)
+    estimator = NCFTransport(class_conditional="per_class", max_iter=5, random_state=0)
     estimator.fit(X, y, X_target=X + 3, y_target=y)
     with pytest.raises(ValueError, match="one potential"):
         TransportDisplay.from_estimator(estimator, X, contours=True)
@@ -167,7 +167,7 @@ def test_class_given_decides_where_a_row_is_drawn():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((80, 2)), np.arange(80) % 2
     goal = X + np.where(y, 5, -5)[:, None]
-    estimator = NCFTransport(class_conditional="label", max_iter=5, random_state=0)
+    estimator = NCFTransport(class_conditional="per_class", max_iter=5, random_state=0)
     estimator.fit(X, y, X_target=goal, y_target=y)
     for display in (TransportDisplay, InterpolationDisplay):
         shown = display.from_estimator(estimator, X, sample_label=1 - y)

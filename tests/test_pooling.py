@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from sk_ncf._classes.pooling import pooled_moments
+from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf.costs import SquaredEuclidean
-from sk_ncf.pooling import pooled_moments
-from sk_ncf.preconditioner import Preconditioner
 
 D, N_CLASSES = 3, 4
 CENTRES = 6 * np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])

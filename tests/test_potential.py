@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from sk_ncf import potential as module
-from sk_ncf.potential import (
+from sk_ncf._flow import potential as module
+from sk_ncf._flow.potential import (
     MeanPotential,
     ModulePotential,
     Potential,

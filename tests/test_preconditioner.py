@@ -7,14 +7,10 @@ from problems import COSTS, MATRIX
 from scipy.linalg import sqrtm
 
 from sk_ncf import Lp, QuadraticForm, SquaredEuclidean
-from sk_ncf.preconditioner import (
-    Preconditioner,
-    effective_size,
-    gaussian_map,
-    geometric_mean,
-    shrink_covariances,
-    weighted_moments,
-)
+from sk_ncf._flow.gaussian_map import gaussian_map, geometric_mean
+from sk_ncf._flow.moments import effective_size, weighted_moments
+from sk_ncf._flow.preconditioner import Preconditioner
+from sk_ncf._flow.shrinkage import shrink_covariances
 
 every_cost = pytest.mark.parametrize("name", COSTS)
 OTHERS = [

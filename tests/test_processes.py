@@ -16,7 +16,7 @@ pytest.importorskip("accelerate")
 from accelerate import Accelerator  # noqa: E402
 from together import BATCH, AcceleratedNet, sample, transport  # noqa: E402
 
-from sk_ncf.datasets import l2_uvp  # noqa: E402
+from sk_ncf.metrics import l2_uvp  # noqa: E402
 
 RUN = "import pathlib, sys, together; together.main(pathlib.Path(sys.argv[1]))"
 
@@ -75,7 +75,7 @@ def test_processes_see_other_rows_and_agree_on_the_map(two):
 @alone
 def test_two_processes_find_the_map_of_one_with_twice_the_batch(two):
     rows = sample()
-    fresh, truth = rows.fresh_pairs(1000, random_state=1)
+    fresh, truth = rows.sample_pairs(1000, random_state=1)
     alone = [
         transport(2 * BATCH, seed).fit(rows.X, X_target=rows.X_target).transform(fresh)
         for seed in (0, 1)
@@ -110,7 +110,7 @@ def test_an_accelerator_of_one_process_changes_nothing():
     rows = sample()
     net = AcceleratedNet(accelerator=Accelerator(cpu=True))
     maps = [
-        transport(BATCH, net=net, max_iter=20)
+        transport(BATCH, skorch_net=net, max_iter=20)
         .fit(rows.X, X_target=rows.X_target)
         .transform(rows.X)
         for net in (net, None)

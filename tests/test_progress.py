@@ -4,9 +4,9 @@ import pytest
 from fits import quick, two_samples
 from sklearn.model_selection import GridSearchCV, KFold
 
-import sk_ncf.session
-from sk_ncf.callbacks import ProgressBar
-from sk_ncf.session import EPOCH
+from sk_ncf._training import fit_session
+from sk_ncf._training.callbacks.progress import ProgressBar
+from sk_ncf._training.fit_session import EPOCH
 
 X, Y = two_samples()
 
@@ -15,7 +15,7 @@ def _shown(capsys, delay, monkeypatch, max_iter=EPOCH, **params):
     def bar(schedule):
         return ProgressBar(schedule, delay=delay)
 
-    monkeypatch.setattr(sk_ncf.session, "ProgressBar", bar)
+    monkeypatch.setattr(fit_session, "ProgressBar", bar)
     quick(max_iter, **params).fit(X, X_target=Y)
     return "".join(capsys.readouterr())
 

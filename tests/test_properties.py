@@ -42,8 +42,8 @@ def _all_finite(transport, X, Y):
     assert back.shape == Y.shape
     values = (
         *(mapped, back, transport.interpolate(X, 0.5), transport.score(X)),
-        *(transport.transport_cost(X), transport.dual_value(X, Y)),
-        *transport.dual_potentials(X, Y),
+        *(transport.transport_cost(X), transport.dual_lower_bound(X, X_target=Y)),
+        *transport.dual_potentials(X, X_target=Y),
     )
     assert all(np.isfinite(value).all() for value in values)
 
@@ -174,7 +174,7 @@ def test_classes_of_any_number_and_size_give_a_finite_map(pair, sizes):
     y = np.repeat(np.arange(len(sizes)), sizes)
     y = np.r_[y, y[-1]]  # two rows at least
     X, Y = (np.resize(rows, (len(y), pair[0].shape[1])) for rows in pair)
-    params = {"class_conditional": "label", "classifier": GaussianNB()}
+    params = {"class_conditional": "per_class", "classifier": GaussianNB()}
     transport = _transport("sqeuclidean", X, Y, **params)
     transport.fit(X, y, X_target=Y, y_target=y)
     mapped = transport.transform(X, sample_label=y), transport.transform(X)
@@ -188,7 +188,7 @@ def test_a_class_of_one_in_ten_thousand_is_carried_to_its_own(n_rare):
     rng, rare = np.random.default_rng(0), np.arange(10_000 + n_rare) < n_rare
     X, Y = rng.standard_normal((2, len(rare), 2)) + 20 * rare[:, None]
     Y[rare] += 5
-    params = {"class_conditional": "label", "classifier": GaussianNB()}
+    params = {"class_conditional": "per_class", "classifier": GaussianNB()}
     transport = _transport("sqeuclidean", X, Y, **params)
     before = np.random.get_state()
     transport.set_params(classifier=None).fit(X, rare, X_target=Y, y_target=rare)

@@ -5,17 +5,11 @@ import pytest
 import torch
 
 from sk_ncf import SquaredEuclidean
-from sk_ncf.preconditioner import Preconditioner, weighted_moments
-from sk_ncf.sampling import (
-    PairSampler,
-    Sample,
-    held_out_folds,
-    matched_to,
-    random_rows,
-    smoothing_scale,
-    split_rows,
-    unique_rows,
-)
+from sk_ncf._flow.moments import weighted_moments
+from sk_ncf._flow.preconditioner import Preconditioner
+from sk_ncf._samples.held_out import held_out_folds, matched_to, split_rows
+from sk_ncf._samples.sample import Sample, random_rows, unique_rows
+from sk_ncf._training.minibatches import PairSampler, smoothing_scale
 
 
 def _rng(seed=0):

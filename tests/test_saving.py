@@ -32,7 +32,7 @@ from skorch.callbacks import LRScheduler
 
 import sk_ncf
 from sk_ncf import Lp, NCFTransport, QuadraticForm
-from sk_ncf.training import NCFNet
+from sk_ncf._training.net import NCFNet
 
 pytest.importorskip("skops")
 
@@ -48,7 +48,7 @@ def _plain(X=X, Y=Y, stream=False, **params):
 
 def _labelled(y=y, n_known=3, **params):
     known = hidden(y, n_known, missing=None)
-    transport = quick(2, **{"class_conditional": "label", **params})
+    transport = quick(2, **{"class_conditional": "per_class", **params})
     return transport.fit(X_BY, y, X_target=Y_BY, y_target=known)
 
 
@@ -64,7 +64,7 @@ SHARED = {"class_conditional": "shared", "objective": "mmd"}
 PSEUDO_HUBER = {"cost": "pseudo_huber", "cost_params": {"delta": 2.0}}
 FITS = {
     f"{cost}-{n}": functools.partial(
-        _plain, cost=cost, cost_params=COSTS[cost], n_members=n
+        _plain, cost=cost, cost_params=COSTS[cost], ensemble_size=n
     )
     for cost in COSTS
     for n in (1, 2)
@@ -86,7 +86,7 @@ FITS = {
     "given": lambda: _labelled(
         classifier=make_pipeline(StandardScaler(), LogisticRegression(C=3.0))
     ),
-    "label, lp": lambda: _labelled(cost="lp", n_members=2),
+    "label, lp": lambda: _labelled(cost="lp", ensemble_size=2),
     "label, pseudo-Huber": lambda: _labelled(**PSEUDO_HUBER),
     "shared": lambda: _labelled(**SHARED),
     "shared, pseudo-Huber": lambda: _labelled(**SHARED, **PSEUDO_HUBER),
@@ -136,8 +136,8 @@ def outcome(transport, X=None, Y=None):
         "inverse_transform": transport.inverse_transform(Y),
         "interpolate": transport.interpolate(X, 0.3, **domain),
         "score": transport.score(X, **domain),
-        "dual_potentials": transport.dual_potentials(X, Y),
-        "dual_value": transport.dual_value(X, Y),
+        "dual_potentials": transport.dual_potentials(X, X_target=Y),
+        "dual_lower_bound": transport.dual_lower_bound(X, X_target=Y),
         "transport_cost": transport.transport_cost(X),
     }
 
@@ -222,7 +222,7 @@ def test_a_loaded_stream_goes_on_from_its_weights(tmp_path):
     loaded = saved_and_loaded(stream, tmp_path / "transport")
     loaded.set_params(learning_rate_init=1e-9).partial_fit(X, X_target=Y)
     np.testing.assert_allclose(loaded.transform(X), before, atol=1e-4)
-    assert loaded.stop_reason_ == "stream"
+    assert loaded.stop_reason_ == "partial_fit"
     frame = loaded.preconditioners_[0]
     at_rest = frame.target.inverse(frame.source.forward(X))  # u = 0
     assert np.abs(before - at_rest).max() > 0.1
@@ -344,10 +344,12 @@ REFUSED = {
     r"callbacks.*set_params\(callbacks=None\)": lambda: _plain(
         callbacks=[("lr", LRScheduler())]
     ),
-    r"net cannot be saved.*set_params\(net=None\)": lambda: _plain(net=NCFNet()),
+    r"net cannot be saved.*set_params\(skorch_net=None\)": lambda: _plain(
+        skorch_net=NCFNet()
+    ),
     "net cannot be saved.*module of its own": lambda: _plain(
-        net=NCFNet(OwnModule)
-    ).set_params(net=None),
+        skorch_net=NCFNet(OwnModule)
+    ).set_params(skorch_net=None),
     "classifier=RandomForest.*trust.*Tree": lambda: _labelled(
         classifier=RandomForestClassifier(2)
     ),
@@ -411,13 +413,13 @@ def test_the_file_a_link_leads_to_is_replaced(tmp_path):
     same(outcome(sk_ncf.load(str(path))), outcome(fit("lp-1")))
 
 
-@pytest.mark.filterwarnings("ignore::sk_ncf.DistrustWarning")
+@pytest.mark.filterwarnings("ignore::sk_ncf.MapQualityWarning")
 def test_a_loaded_fit_is_judged_as_the_fit_itself(tmp_path):
     transport = quick().fit(X, X_target=Y)
     sk_ncf.save(transport, tmp_path / "fit.ncf")
     far = np.concatenate([X, X + 100])  # half of the rows lie outside
     found = [
-        one.diagnostics(far, Y, n_permutations=19, random_state=0)
+        one.diagnostics(far, X_target=Y, n_permutations=19, random_state=0)
         for one in (transport, sk_ncf.load(tmp_path / "fit.ncf"))
     ]
     assert found[0] == found[1]

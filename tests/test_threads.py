@@ -16,7 +16,7 @@ THREADS, CALLS = 8, 10_000
 def test_many_threads_get_what_one_gets():
     """Rows of two types: no constant of the cost converted for one may reach another."""
     X, Y = two_samples(16 * THREADS)
-    transport = quick(cost="lp", n_members=1).fit(X, X_target=Y)
+    transport = quick(cost="lp", ensemble_size=1).fit(X, X_target=Y)
     rows = [
         part.astype(dtype)
         for part, dtype in zip(

@@ -10,10 +10,11 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import nn
 
-from sk_ncf.datasets import l2_uvp
-from sk_ncf.risk import held_out_risk
-from sk_ncf.session import EPOCH
-from sk_ncf.training import NCFNet, Objective
+from sk_ncf._training.fit_session import EPOCH
+from sk_ncf._training.held_out_risk import held_out_risk
+from sk_ncf._training.net import NCFNet
+from sk_ncf._training.objective import Objective
+from sk_ncf.metrics import l2_uvp
 
 X, Y = two_samples()
 DUAL = {"hj": 1.0, "momentum": 0.3, "dual": 1.0, "hopf_lax": 10.0, "mmd": 0.0}
@@ -50,13 +51,13 @@ def test_risk_of_weighted_rows_is_that_of_repeated_rows():
     assert ours.criterion().item() == pytest.approx(wanted.criterion().item())
 
 
-def _loss(weights, objective="dual", bend=0.3):
+def _loss(weights, objective="semi_dual", bend=0.3):
     x, t = PROBLEM.sample(30), torch.linspace(0, 1, 30, dtype=torch.float64)[None]
     module = Objective(PROBLEM.flow(bend), objective, weights)
     return sum(term.sum().item() for term in module(x, PROBLEM.T(x) + 0.2, t).values())
 
 
-@pytest.mark.parametrize("objective", ["dual", "mmd"])
+@pytest.mark.parametrize("objective", ["semi_dual", "mmd"])
 def test_loss_is_the_weighted_sum_of_its_terms_and_a_weight_of_zero_drops_one(
     objective,
 ):
@@ -103,7 +104,7 @@ def _interrupt():
 
 
 def _error(transport, rows):
-    fresh = rows.fresh_pairs(1000, random_state=1)
+    fresh = rows.sample_pairs(1000, random_state=1)
     return l2_uvp(transport.transform(fresh[0]), fresh[1])
 
 
@@ -133,7 +134,7 @@ def test_a_fit_interrupted_at_once_keeps_the_start():
 
 
 @pytest.mark.parametrize(
-    ("objective", "cost"), [("dual", "sqeuclidean"), ("mmd", "lp")]
+    ("objective", "cost"), [("semi_dual", "sqeuclidean"), ("mmd", "lp")]
 )
 def test_a_diverging_fit_falls_back_to_the_best_weights_and_says_so(objective, cost):
     transport = quick(3000, learning_rate_init=1e30, objective=objective, cost=cost)
@@ -153,7 +154,7 @@ def test_early_stopping_ends_a_fit_that_cannot_gain_and_without_it_the_budget_is
     }
     patient = {"max_iter": 6 * EPOCH, "n_iter_no_change": 2 * EPOCH, "tol": 0.1}
     early = quick(**patient).fit(**rows)
-    assert (early.stop_reason_, early.n_iter_) == ("start", 2 * EPOCH)
+    assert (early.stop_reason_, early.n_iter_) == ("initialization", 2 * EPOCH)
     late = quick(**patient, early_stopping=False).fit(**rows)
     assert (late.stop_reason_, late.n_iter_) == ("max_iter", 6 * EPOCH)
 
@@ -162,7 +163,7 @@ def test_history_has_a_row_for_every_epoch_with_what_was_measured_in_it():
     transport = fitted()
     history = transport.history_
     assert sum(row["train_batch_count"] for row in history) == transport.n_iter_
-    values = np.array([[r["train_loss"], r["risk"], r["criterion"]] for r in history])
+    values = np.array([[r["train_loss"], r["risk"], r["valid_loss"]] for r in history])
     assert np.isfinite(values).all()
     assert (values[:, 2] >= values[:, 1] - 1e-6).all()  # the gap is not negative
 
@@ -176,9 +177,9 @@ def test_a_fit_takes_as_many_steps_as_it_may(max_iter):
 def test_the_mean_of_members_errs_less_than_its_members_do():
     """Jensen: the error of a mean is below the mean of the errors."""
     rows = problem("sqeuclidean")
-    together = fitted(n_members=3)
+    together = fitted(ensemble_size=3)
     potential = together.flow_.potential
-    x, mapped = rows.fresh_pairs(500, random_state=1)
+    x, mapped = rows.sample_pairs(500, random_state=1)
     frame = together.preconditioners_[0]
     start = torch.from_numpy(frame.source.forward(x)).float()
     with torch.no_grad():
@@ -198,16 +199,16 @@ def test_members_need_the_potential_of_the_package():
         def forward(self, x, t):
             return x.square().sum(-1)
 
-    with pytest.raises(ValueError, match="n_members must be 1 or 'auto'.*got 2"):
-        quick(net=NCFNet(Module), n_members=2).fit(X, X_target=Y)
+    with pytest.raises(ValueError, match="ensemble_size must be 1 or 'auto'.*got 2"):
+        quick(skorch_net=NCFNet(Module), ensemble_size=2).fit(X, X_target=Y)
 
 
-@pytest.mark.parametrize("n_members", [1, 3])
-def test_a_stream_goes_on_with_the_members_it_began_with(n_members):
-    transport = quick(n_members=n_members).fit(X, X_target=Y)
+@pytest.mark.parametrize("ensemble_size", [1, 3])
+def test_a_stream_goes_on_with_the_members_it_began_with(ensemble_size):
+    transport = quick(ensemble_size=ensemble_size).fit(X, X_target=Y)
     shape = transport.net_.module_.flow.potential.output_weight.shape
     transport.partial_fit(X, X_target=Y)
-    assert shape[0] == n_members
+    assert shape[0] == ensemble_size
     assert transport.net_.module_.flow.potential.output_weight.shape == shape
 
 
@@ -240,17 +241,17 @@ NETS = {
 def test_a_net_of_the_users_own_learns_and_is_not_touched(name):
     rows, net = problem("elastic"), NETS[name]
     data = {"X": rows.X, "X_target": rows.X_target}
-    transport = quick(400, cost="elastic", net=net).fit(**data)
+    transport = quick(400, cost="elastic", skorch_net=net).fit(**data)
     assert _error(transport, rows) < 0.7 * _error(
         start_map(cost="elastic").fit(**data), rows
     )
     assert transport.net_ is not net
     assert isinstance(transport.net_, type(net))
     assert not net.initialized_
-    short = [quick(net=net).fit(X, X_target=Y).transform(X) for _ in range(2)]
+    short = [quick(skorch_net=net).fit(X, X_target=Y).transform(X) for _ in range(2)]
     np.testing.assert_array_equal(*short)
 
 
 def test_module_of_the_net_has_the_parameters_it_was_given():
-    transport = quick(net=NETS["module"]).fit(X, X_target=Y)
+    transport = quick(skorch_net=NETS["module"]).fit(X, X_target=Y)
     assert transport.flow_.potential.module.layers[0].out_features == 24

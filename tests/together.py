@@ -10,8 +10,8 @@ from fits import quick, two_samples
 from skorch.callbacks import Callback
 from skorch.hf import AccelerateMixin
 
+from sk_ncf._training.net import NCFNet
 from sk_ncf.datasets import make_convex_map
-from sk_ncf.training import NCFNet
 
 BATCH, STEPS = 32, 200
 
@@ -36,7 +36,7 @@ def sample():
 
 def transport(batch_size, seed=0, **params):
     params = {"batch_size": batch_size, "max_iter": STEPS, "device": "cpu", **params}
-    return quick(cost="elastic", random_state=seed, n_members=2, **params)
+    return quick(cost="elastic", random_state=seed, ensemble_size=2, **params)
 
 
 def refusals(net, X):
@@ -45,7 +45,7 @@ def refusals(net, X):
     for seed, n_steps in ((None, 1), (0, 2)):
         Accelerator(cpu=True, gradient_accumulation_steps=n_steps)
         try:
-            quick(net=net, random_state=seed, device="cpu").fit(X)
+            quick(skorch_net=net, random_state=seed, device="cpu").fit(X)
         except ValueError as error:
             found.append(str(error))
     return found
@@ -56,11 +56,11 @@ def main(folder):
     torch.set_num_threads(1)
     accelerator, rows, seen = Accelerator(cpu=True), sample(), FirstRows()
     net = AcceleratedNet(accelerator=accelerator)
-    fitted = transport(BATCH, net=net, callbacks=[seen]).fit(
+    fitted = transport(BATCH, skorch_net=net, callbacks=[seen]).fit(
         rows.X, X_target=rows.X_target
     )
     X, Y = two_samples(200, 256)
-    stream = quick(net=net, batch_size=BATCH)
+    stream = quick(skorch_net=net, batch_size=BATCH)
     stream.partial_fit(X, X_target=Y).partial_fit(X, X_target=Y)
     rank = accelerator.process_index
     (folder / f"{rank}.pickle").write_bytes(pickle.dumps(fitted))

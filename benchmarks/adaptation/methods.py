@@ -228,7 +228,7 @@ def ncf_per_class(split, classifier, **options):
 def methods(**options):
     """All methods; the options are those of NCFTransport."""
     labelled = partial(Method, labels=True)
-    per_class = {"class_conditional": "label", **options}
+    per_class = {"class_conditional": "per_class", **options}
     return [
         Method(("source only",), source_only),
         Method(("standardised per domain",), standardised),

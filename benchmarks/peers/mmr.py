@@ -14,7 +14,7 @@ import torch
 from base import BudgetSpent, Clock, Minibatches, Peer, in_chunks
 from torch import nn
 
-from sk_ncf.costs import make_cost
+from sk_ncf.costs._registry import make_cost
 
 
 class DenseICNN(nn.Module):

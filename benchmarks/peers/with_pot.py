@@ -7,7 +7,7 @@ import ot
 import torch
 from base import Peer
 
-from sk_ncf.costs import make_cost
+from sk_ncf.costs._registry import make_cost
 
 
 def mean_cost(X, Y):

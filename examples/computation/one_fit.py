@@ -15,7 +15,8 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from sk_ncf import NCFTransport
-from sk_ncf.datasets import l2_uvp, make_convex_map
+from sk_ncf.datasets import make_convex_map
+from sk_ncf.metrics import l2_uvp
 
 quick = os.environ.get("SK_NCF_QUICK") == "1"
 RESET, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
@@ -99,7 +100,7 @@ def fitted(name, X, Y):
 def measured(name, n):
     """Seconds and MB of the fit, ms of mapping, stored kB, error there and back."""
     problem = make_convex_map("sqeuclidean", n, 8, random_state=0)
-    x, tx = problem.fresh_pairs(1000, random_state=1)
+    x, tx = problem.sample_pairs(1000, random_state=1)
     method, seconds, memory = fitted(name, problem.X, problem.X_target)
     start = time.process_time()
     there, back = method.transform(Xs=x), method.inverse_transform(Xt=tx)

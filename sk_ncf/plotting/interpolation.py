@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sk_ncf.errors import as_generator, is_number
+from sk_ncf._inputs.errors import as_generator, is_number
 from sk_ncf.plotting.plane import ARROW, GREY, mapped_rows, new_axes
 
 __all__ = ["InterpolationDisplay"]
@@ -37,9 +37,9 @@ class InterpolationDisplay:
     Examples
     --------
     >>> from sk_ncf import NCFTransport
-    >>> from sk_ncf.datasets import make_eight_gaussians, make_two_moons
+    >>> from sk_ncf.datasets import make_eight_gaussians, make_moons_2d
     >>> from sk_ncf.plotting import InterpolationDisplay
-    >>> X, Y = make_eight_gaussians(random_state=0), make_two_moons(random_state=1)
+    >>> X, Y = make_eight_gaussians(random_state=0), make_moons_2d(random_state=1)
     >>> transport = NCFTransport(max_iter=100, random_state=0).fit(X, X_target=Y)
     >>> display = InterpolationDisplay.from_estimator(transport, X, Y)
     >>> len(display.axes_)
@@ -82,7 +82,7 @@ class InterpolationDisplay:
         axes : sequence of matplotlib Axes, default=None
             One for each time; None makes a new figure.
         sample_label : label or array-like of shape (n_samples,), default=None
-            Classes of the rows to be mapped, with ``class_conditional="label"``.
+            Classes of the rows to be mapped, with ``class_conditional="per_class"``.
         random_state : int, numpy.random.Generator or None, default=None
             Of the second coordinate of a single feature.
         **style : dict

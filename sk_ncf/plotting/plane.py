@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
-from sk_ncf.domains import checked_target
+from sk_ncf._inputs.validation import checked_target
 
 __all__ = ["ARROW", "GREY", "MAPPED", "SOURCE", "TARGET", "MappedRows", "mapped_rows"]
 

@@ -5,8 +5,8 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sk_ncf.domains import checked_target
-from sk_ncf.errors import as_array
+from sk_ncf._inputs.errors import as_array
+from sk_ncf._inputs.validation import checked_target
 from sk_ncf.plotting.plane import ARROW, MAPPED, SOURCE, new_axes
 
 __all__ = ["QuantileDisplay"]
@@ -40,9 +40,9 @@ class QuantileDisplay:
     Examples
     --------
     >>> from sk_ncf import NCFTransport
-    >>> from sk_ncf.datasets import make_eight_gaussians, make_two_moons
+    >>> from sk_ncf.datasets import make_eight_gaussians, make_moons_2d
     >>> from sk_ncf.plotting import QuantileDisplay
-    >>> X, Y = make_eight_gaussians(random_state=0), make_two_moons(random_state=1)
+    >>> X, Y = make_eight_gaussians(random_state=0), make_moons_2d(random_state=1)
     >>> transport = NCFTransport(max_iter=100, random_state=0).fit(X, X_target=Y)
     >>> display = QuantileDisplay.from_estimator(transport, X, Y)
     >>> display.after.shape
@@ -83,7 +83,7 @@ class QuantileDisplay:
         axes : sequence of matplotlib Axes, default=None
             One for each feature; None makes a new figure.
         sample_label : label or array-like of shape (n_samples,), default=None
-            Classes of the rows of X, with ``class_conditional="label"``.
+            Classes of the rows of X, with ``class_conditional="per_class"``.
 
         Returns
         -------

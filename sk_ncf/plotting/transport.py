@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sk_ncf.errors import as_generator
+from sk_ncf._inputs.errors import as_generator
 from sk_ncf.plotting.plane import (
     ARROW,
     GREY,
@@ -50,9 +50,9 @@ class TransportDisplay:
     Examples
     --------
     >>> from sk_ncf import NCFTransport
-    >>> from sk_ncf.datasets import make_eight_gaussians, make_two_moons
+    >>> from sk_ncf.datasets import make_eight_gaussians, make_moons_2d
     >>> from sk_ncf.plotting import TransportDisplay
-    >>> X, Y = make_eight_gaussians(random_state=0), make_two_moons(random_state=1)
+    >>> X, Y = make_eight_gaussians(random_state=0), make_moons_2d(random_state=1)
     >>> transport = NCFTransport(max_iter=100, random_state=0).fit(X, X_target=Y)
     >>> display = TransportDisplay.from_estimator(transport, X, Y)
     >>> len(display.arrows)
@@ -102,7 +102,7 @@ class TransportDisplay:
             mapped forward and u(y, 1) of those to be mapped back. With the squared
             Euclidean cost the arrows are perpendicular to them. Two features only.
         sample_label : label or array-like of shape (n_samples,), default=None
-            Classes of the rows to be mapped, with ``class_conditional="label"``.
+            Classes of the rows to be mapped, with ``class_conditional="per_class"``.
         random_state : int, numpy.random.Generator or None, default=None
             Chooses these rows.
         **style : dict
@@ -208,15 +208,15 @@ def _potential_levels(estimator, rows, kind, n_grid=80):
             f"contours need two features, got {estimator.n_features_in_}: elsewhere "
             "the potential is no function of the plane shown."
         )
-    if estimator.class_conditional in (True, "label"):
+    if estimator.class_conditional in (True, "per_class"):
         raise ValueError(
-            "contours need one potential; with class_conditional='label' every class "
+            "contours need one potential; with class_conditional='per_class' every class "
             "has its own."
         )
     low, high = rows.min(axis=0), rows.max(axis=0)
     margin = 0.05 * (high - low)
     x, y = np.linspace(low - margin, high + margin, n_grid).T
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    f, g = estimator.dual_potentials(points, points)
+    f, g = estimator.dual_potentials(points, X_target=points)
     u = -f if kind == "forward" else g
     return x, y, u.reshape(n_grid, n_grid)

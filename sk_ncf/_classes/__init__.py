@@ -1,0 +1,1 @@
+"""Classes: labels, pseudo-labels, small classes."""

@@ -1,0 +1,1 @@
+"""The potential, its characteristics and the map."""

@@ -1,0 +1,1 @@
+"""Samples, their weights and splits."""

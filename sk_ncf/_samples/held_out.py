@@ -1,0 +1,53 @@
+"""Rows that are held out."""
+
+import numpy as np
+
+from sk_ncf._flow.gaussian_map import gaussian_map
+from sk_ncf._flow.moments import weighted_moments
+from sk_ncf._samples.sample import random_rows
+
+__all__ = ["held_out_folds", "matched_to", "split_rows"]
+
+
+def held_out_folds(sample, ensemble_size, fraction, at_most, rng):
+    """For each member the rows it trains on, and those apart that judge it.
+
+    Every member sets `fraction` of the rows apart (all members together `at_most`), as
+    far as there are rows each its own; a sample too small to part judges itself.
+
+    Returns
+    -------
+    list of pairs of Sample
+    """
+    if sample is None:
+        return [(None, None)] * ensemble_size
+    n = len(sample)
+    size = min(at_most // ensemble_size, int(np.ceil(fraction * n)), n - 2)
+    if size < 1:
+        return [(sample, sample)] * ensemble_size
+    order = random_rows(n, ensemble_size * size, rng)
+    folds = []
+    for k in range(ensemble_size):
+        apart = np.zeros(n, dtype=bool)
+        apart[order[np.arange(k * size, (k + 1) * size) % len(order)]] = True
+        folds.append((sample.take(~apart), sample.take(apart)))
+    return folds
+
+
+def split_rows(sample, fraction, at_most, rng):
+    """Two samples: the kept rows, and `fraction` (at most `at_most`) of them apart."""
+    ((kept, apart),) = held_out_folds(sample, 1, fraction, at_most, rng)
+    return kept, None if apart is sample else apart
+
+
+def matched_to(rows, weight, mean, cov):
+    """Rows moved to the given mean and covariance by the optimal linear map.
+
+    The held-out risk of a small sample is mostly noise of its first two moments, which
+    the full sample knows better.
+    """
+    own_mean, own_cov = weighted_moments(rows, weight)
+    if len(rows) <= 2 * rows.shape[1]:
+        return rows - own_mean + mean
+    ridge = 1e-9 * (np.trace(cov) / len(cov) or 1.0) * np.eye(len(cov))
+    return (rows - own_mean) @ gaussian_map(own_cov + ridge, cov + ridge) + mean

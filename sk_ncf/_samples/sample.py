@@ -1,0 +1,148 @@
+"""Samples: distinct rows and their weights."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from sk_ncf._flow.moments import weighted_moments
+
+__all__ = [
+    "RowView",
+    "Sample",
+    "equal_weights",
+    "is_equal",
+    "random_rows",
+    "unique_rows",
+]
+
+
+class RowView:
+    """Some rows of an array, by index: the rows are copied where they are looked at.
+
+    Parameters
+    ----------
+    base : ndarray of shape (N, d)
+        May be a memory map.
+    index : ndarray of int, shape (n,)
+    """
+
+    def __init__(self, base, index):
+        self.base, self.index = base, index
+        self.shape = (len(index), base.shape[1])
+
+    def __len__(self):
+        return len(self.index)
+
+    def __getitem__(self, key):
+        return np.asarray(self.base[self.index[key]])
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self[:], dtype)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Distinct rows with positive weights that sum to one.
+
+    Attributes
+    ----------
+    X : ndarray or RowView of shape (n, d)
+    weight : ndarray of shape (n,)
+        Equal weights take no memory (:func:`equal_weights`).
+    """
+
+    X: np.ndarray | RowView
+    weight: np.ndarray
+
+    def __len__(self):
+        return len(self.X)
+
+    @cached_property
+    def moments(self):
+        """Mean (d,) and covariance (d, d)."""
+        return weighted_moments(self.X, self.weight)
+
+    def take(self, index):
+        """The rows of `index`, their weights made to sum to one again."""
+        view = isinstance(self.X, RowView)
+        X = RowView(self.X.base, self.X.index[index]) if view else self.X[index]
+        if is_equal(self.weight):
+            return Sample(X, equal_weights(len(X)))
+        weight = self.weight[index]
+        return Sample(X, weight / weight.sum())
+
+
+def equal_weights(n):
+    """n weights that sum to one, in the memory of a single number."""
+    return np.broadcast_to(1 / n, n)
+
+
+def is_equal(weight):
+    """Whether `weight` is one number, seen n times."""
+    return weight.strides == (0,)
+
+
+def unique_rows(X, weight=None):
+    """Distinct rows in lexicographic order, the weights of equal rows added up.
+
+    A row of weight 2 and the same row given twice are then the same sample, whatever
+    the order of rows; and no copy of a training row is ever held out.
+    """
+    weight = equal_weights(len(X)) if weight is None else np.asarray(weight)
+    order, first = _lexicographic(X)
+    if is_equal(weight) and first.all():
+        return Sample(RowView(X, order), equal_weights(len(order)))
+    summed = np.add.reduceat(weight[order].astype(float), np.flatnonzero(first))
+    order = order[first]
+    if np.ptp(summed) == 0:
+        return Sample(RowView(X, order), equal_weights(len(order)))
+    keep = summed > 0
+    return Sample(RowView(X, order[keep]), summed[keep] / summed.sum())
+
+
+def _lexicographic(X, at_once=2**20):
+    """Places of the rows in lexicographic order, and which of them come first of equals.
+
+    Some rows at a time: a row takes 13 bytes here, whatever its length.
+    """
+    order = np.argsort(X[:, 0], kind="stable")
+    order = order.astype(np.int32 if len(X) < 2**31 else np.int64)
+    first, start = np.ones(len(X), dtype=bool), 0
+    first[1:] = _changes(X[order, 0])
+    while start < len(X):
+        stop = min(start + at_once, len(X))
+        while stop < len(X) and not first[stop]:  # no run of ties is cut
+            stop += 1
+        _untie(X, order[start:stop], first[start:stop])
+        start = stop
+    return order, first
+
+
+def _untie(X, order, first):
+    """Sort runs of rows with equal first column by the others, in place."""
+    for column in range(1, X.shape[1]):
+        tied = ~first
+        tied[:-1] |= tied[1:]
+        at = np.flatnonzero(tied)
+        if not len(at):
+            return
+        rows = order[at]
+        values = X[rows, column]
+        inner = np.lexsort((values, np.cumsum(first[at])))
+        order[at] = rows[inner]
+        first[at[1:]] |= _changes(values[inner])
+
+
+def _changes(values):
+    return values[1:] != values[:-1]
+
+
+def random_rows(n, size, rng):
+    """Places of `size` of n rows (all, where there are not so many), in random order."""
+    if n <= 100 * size:
+        return rng.permutation(n)[:size]
+    drawn = np.empty(0, dtype=int)  # no permutation of millions for a few of them
+    while len(drawn) < size:
+        drawn = np.unique(np.append(drawn, rng.randint(n, size=size)))
+    return rng.permutation(drawn)[:size]

@@ -1,0 +1,1 @@
+"""One fit: objective, net, rules of training."""

@@ -1,0 +1,1 @@
+"""The rules of training, each one skorch callback."""

@@ -1,0 +1,133 @@
+"""Paired minibatches of source and target rows."""
+
+import math
+
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset
+
+from sk_ncf._samples.sample import is_equal
+
+__all__ = ["PairSampler", "smoothing_scale"]
+
+
+DRAWN = 2_000_000  # values of either side drawn at a time
+
+
+def smoothing_scale(n_samples, n_features):
+    """Standard deviation of the noise on training rows, in standard deviations of theirs.
+
+    Few rows are learnt by heart within seconds; a kernel density estimate of either
+    side, which this noise draws from, cannot be. Its bias is of the second order and
+    the same on both sides; it vanishes faster than the sampling error as n grows.
+    """
+    return min(0.2, 50 * n_features / n_samples)
+
+
+class PairSampler(IterableDataset):
+    """Minibatches of rows of both sides, already in the network's variables.
+
+    Iterating draws many minibatches at once, by inverse transform sampling from the
+    weights: the cost of a step does not depend on the number of rows.
+
+    Parameters
+    ----------
+    sources, targets : sequence of Sample or None
+        One of each for every potential (class or member); None where there are no rows
+        now: its potential rests.
+    preconditioners : sequence of Preconditioner
+        Of every potential.
+    batch_size : int
+        Rows of each side in a minibatch.
+    n_batches : int
+        Minibatches per epoch.
+    n_steps : int
+        Minibatches in all; the last epoch may be shorter for it.
+    seed : int
+    dtype : torch.dtype
+    device : torch.device
+    smoothing : float, default=0.0
+        Standard deviation of Gaussian noise on the rows, in the network's variables.
+    """
+
+    def __init__(
+        self,
+        sources,
+        targets,
+        preconditioners,
+        batch_size,
+        n_batches,
+        n_steps,
+        seed,
+        dtype,
+        device,
+        smoothing=0.0,
+    ):
+        frames = zip(*((p.source, p.target) for p in preconditioners), strict=True)
+        self.sources, self.targets = (
+            [(s, _cumulative(s), frame) for s, frame in zip(side, sides, strict=True)]
+            for side, sides in zip((sources, targets), frames, strict=True)
+        )
+        pairs = zip(sources, targets, strict=True)
+        present = [not (s is None or t is None) for s, t in pairs]
+        self.present = torch.tensor(present, dtype=dtype, device=device)
+        self.n_features = len(preconditioners[0].source.mean)
+        self.batch_size, self.n_batches = batch_size, n_batches
+        self.n_left = n_steps
+        self.rng = np.random.RandomState(seed)
+        self.dtype, self.device = dtype, torch.device(device)
+        self.smoothing = smoothing
+        values = len(self.sources) * batch_size * self.n_features
+        self.at_once = max(1, DRAWN // values)  # minibatches
+
+    @property
+    def n_epochs(self):
+        """Epochs to come."""
+        return math.ceil(self.n_left / self.n_batches)
+
+    def __len__(self):
+        return self.n_batches
+
+    def _draw(self, samples, n_batches):
+        """Rows of shape [n_batches, K, batch_size, d]."""
+        drawn = []
+        for sample, cumulative, side in samples:
+            if sample is None:
+                drawn.append(np.zeros((n_batches, self.batch_size, self.n_features)))
+                continue
+            places = self.rng.uniform(size=n_batches * self.batch_size)
+            if cumulative is None:
+                index = (places * len(sample)).astype(np.intp)
+            else:
+                index = np.searchsorted(cumulative, places, side="right")
+            rows = side.forward(sample.X[np.minimum(index, len(sample) - 1)])
+            if self.smoothing:
+                rows += self.smoothing * self.rng.standard_normal(rows.shape)
+            drawn.append(rows.reshape(n_batches, self.batch_size, -1))
+        return self._placed(np.stack(drawn, 1))
+
+    def _placed(self, values):
+        """On the device, in one go for many steps, which need not wait for it."""
+        values = torch.from_numpy(values).to(self.dtype)
+        if self.device.type == "cuda":
+            values = values.pin_memory()
+        return values.to(self.device, non_blocking=True)
+
+    def __iter__(self):
+        n = min(self.n_batches, self.n_left)
+        self.n_left -= n
+        for start in range(0, n, self.at_once):
+            yield from self._minibatches(min(self.at_once, n - start))
+
+    def _minibatches(self, n):
+        xs, ys = self._draw(self.sources, n), self._draw(self.targets, n)
+        times = self.rng.uniform(size=(n, len(self.sources), self.batch_size))
+        ts = self._placed(times)
+        for x, y, t in zip(xs, ys, ts, strict=True):
+            yield {"x": x, "y": y, "t": t, "present": self.present}, y.new_zeros(())
+
+
+def _cumulative(sample):
+    """Cumulative weights; None where they are equal."""
+    equal = sample is None or is_equal(sample.weight)
+    return None if equal else np.cumsum(sample.weight)

@@ -1,0 +1,22 @@
+"""Costs c(x, y) = L(y - x): Lagrangian, Hamiltonian and their gradients.
+
+A cost is a strictly convex Lagrangian :math:`L`. Its Legendre conjugate
+:math:`H(p) = \\sup_v \\langle p, v \\rangle - L(v)` drives the Hamilton-Jacobi equation,
+and the two gradients are inverse maps: :math:`\\nabla H = (\\nabla L)^{-1}`.
+"""
+
+from sk_ncf.costs._base import Cost
+from sk_ncf.costs._elastic import Elastic
+from sk_ncf.costs._powers import Lp, NormPower
+from sk_ncf.costs._pseudo_huber import PseudoHuber
+from sk_ncf.costs._quadratic import QuadraticForm, SquaredEuclidean
+
+__all__ = [
+    "Cost",
+    "Elastic",
+    "Lp",
+    "NormPower",
+    "PseudoHuber",
+    "QuadraticForm",
+    "SquaredEuclidean",
+]

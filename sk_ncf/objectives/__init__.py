@@ -1,0 +1,26 @@
+"""Training objectives: the two of this package, their terms, and the base class."""
+
+from sk_ncf.objectives._base import Objective
+from sk_ncf.objectives._kernels import energy_distance, mmd
+from sk_ncf.objectives._losses import (
+    hj_residual,
+    hopf_lax_violation,
+    implicit_residual,
+    momentum_residual,
+    semi_dual,
+)
+from sk_ncf.objectives._mmd import MMD
+from sk_ncf.objectives._semi_dual import SemiDual
+
+__all__ = [
+    "MMD",
+    "Objective",
+    "SemiDual",
+    "energy_distance",
+    "hj_residual",
+    "hopf_lax_violation",
+    "implicit_residual",
+    "mmd",
+    "momentum_residual",
+    "semi_dual",
+]
