@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from sklearn.base import clone
 
-from sk_ncf import NCFTransport, datasets
+from sk_ncf import NCFTransport, datasets, metrics
 from sk_ncf.costs._registry import COSTS
 
 N_CALLS = 110_000
@@ -233,7 +233,7 @@ def call_of_datasets(rng):
     if name == "l2_uvp":
         rows = lambda: (_rows if rng.random() < 0.5 else _no_rows)(rng, 8)
         variance = values.junk(rng) if rng.random() < 0.3 else 2.0
-        return Call(name, datasets.l2_uvp, (rows(), rows(), variance), {})
+        return Call(name, metrics.l2_uvp, (rows(), rows(), variance), {})
     right = {"n_samples": (1, 50)} if name == "sample_pairs" else dict(MAKERS[name])
     right["random_state"] = RIGHT_SEEDS
     kwargs = {
@@ -266,8 +266,11 @@ def call_of_displays(rng):
         "QuantileDisplay": ("features", "n_quantiles", "sample_label"),
     }.get(name, ())
     kwargs = {key: values.junk(rng) for key in options if rng.random() < 0.25}
-    args = () if name == "TrainingDisplay" else (_rows(rng, 20), _rows(rng, 30))
-    args = tuple(_no_rows(rng, 8) if rng.random() < 0.1 else rows for rows in args)
+    args = ()
+    if name != "TrainingDisplay":
+        given = _rows(rng, 20), _rows(rng, 30)
+        X, Y = (_no_rows(rng, 8) if rng.random() < 0.1 else rows for rows in given)
+        args, kwargs["X_target"] = (X,), Y
     display = getattr(plotting, name)
 
     def draw(estimator, *args, **kwargs):

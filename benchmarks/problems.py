@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from sk_ncf import datasets
+from sk_ncf import datasets, metrics
 from sk_ncf._flow.gaussian_map import gaussian_map
 from sk_ncf._flow.moments import weighted_moments
 from sk_ncf.objectives import energy_distance
@@ -109,7 +109,7 @@ def errors(problem, case, mapped):
     wanted = (case.forward[1], case.inverse[1])
     if problem.measure == "energy":
         return tuple(map(distance, mapped, wanted))
-    return tuple(map(datasets.l2_uvp, mapped, wanted, case.variances))
+    return tuple(map(metrics.l2_uvp, mapped, wanted, case.variances))
 
 
 def reference(problem, case):

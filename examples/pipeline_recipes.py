@@ -141,9 +141,9 @@ with sklearn.config_context(enable_metadata_routing=True):
 transport = NCFTransport(max_iter=max_iter, random_state=0)
 transport.fit(source, X_target=target)
 figure, axes = plt.subplots(1, 2, figsize=(8, 4), layout="constrained")
-TransportDisplay.from_estimator(transport, source, target, ax=axes[0], s=14)
+TransportDisplay.from_estimator(transport, source, X_target=target, ax=axes[0], s=14)
 TransportDisplay.from_estimator(
-    transport, source, target, kind="inverse", ax=axes[1], s=14
+    transport, source, X_target=target, kind="inverse", ax=axes[1], s=14
 )
 if options.save:
     figure.savefig(options.save, dpi=120)

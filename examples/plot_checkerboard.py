@@ -101,12 +101,18 @@ figure, axes = plt.subplots(2, 4, figsize=(8.4, 4.5), layout="constrained")
 board, blob = boards[1][:2000], blobs[1][:2000]
 for kind, row in zip(("forward", "inverse"), axes, strict=True):
     InterpolationDisplay.from_estimator(
-        transport, board, blob, kind=kind, times=(0, 0.5, 1), axes=row[:3], s=4
+        transport,
+        board,
+        X_target=blob,
+        kind=kind,
+        times=(0, 0.5, 1),
+        axes=row[:3],
+        s=4,
     )
     TransportDisplay.from_estimator(
         transport,
         board,
-        blob,
+        X_target=blob,
         kind=kind,
         contours=True,
         ax=row[3],

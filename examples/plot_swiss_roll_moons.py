@@ -85,7 +85,7 @@ for kind, row in zip(("forward", "inverse"), axes, strict=True):
     InterpolationDisplay.from_estimator(
         transport,
         rolls[1][:1500],
-        moons[1][:1500],
+        X_target=moons[1][:1500],
         kind=kind,
         times=(0, 1 / 3, 2 / 3, 1),
         axes=row,

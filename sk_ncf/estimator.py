@@ -25,10 +25,10 @@ from sk_ncf._inputs.errors import LARGEST_SETTING, as_array
 from sk_ncf._inputs.labels import checked_labels
 from sk_ncf._inputs.types import Classifier, CostName, Device, Labels, Seed
 from sk_ncf._inputs.validation import (
-    both_sides,
     checked_rows,
-    rows_where,
-    source_rows,
+    select_rows,
+    source_and_target,
+    source_mask,
 )
 from sk_ncf._training.devices import resolve_device
 from sk_ncf._training.fit_session import FitSession
@@ -408,7 +408,7 @@ class NCFTransport(
         """
         self._check_parameters()
         given = X, y, X_target, y_target, sample_domain, sample_weight, target_weight
-        source, target = both_sides(self, *given, reset=True)
+        source, target = source_and_target(self, *given, reset=True)
         previous = self.flow_ if self.warm_start and hasattr(self, "flow_") else None
         self.cost_ = make_cost(clone(self.cost, safe=False), self.cost_params)
         pairs, labels, pooled = self._pairs(source, target)
@@ -444,7 +444,7 @@ class NCFTransport(
         self._check_parameters()
         first = not hasattr(self, "flow_")
         given = X, y, X_target, y_target, sample_domain, sample_weight, target_weight
-        source, target = both_sides(self, *given, reset=first)
+        source, target = source_and_target(self, *given, reset=first)
         if first:
             self.cost_ = make_cost(clone(self.cost, safe=False), self.cost_params)
         else:
@@ -608,7 +608,7 @@ class NCFTransport(
         X_new : ndarray of shape (n_samples, n_features)
         """
         fitted, rows, mask = self._to_map(X, sample_domain)
-        moving = rows_where(mask, rows)
+        moving = select_rows(rows, mask)
         codes = self._codes(moving, sample_label, mask)
         return _replaced(rows, mask, fitted.forward(moving, codes))
 
@@ -641,7 +641,7 @@ class NCFTransport(
         """
         sample_domain = -1 if sample_domain is None else sample_domain
         fitted, rows, mask = self._to_map(X, sample_domain, source=False)
-        moving = rows_where(mask, rows)
+        moving = select_rows(rows, mask)
         codes = self._codes(moving, sample_label, mask, source=False)
         return _replaced(rows, mask, fitted.inverse(moving, codes))
 
@@ -689,7 +689,7 @@ class NCFTransport(
         """The fitted map, the checked rows and the mask of those to be mapped."""
         check_is_fitted(self)
         rows = checked_rows(self, X)
-        mask = source_rows(sample_domain, len(rows), self.default_domain)
+        mask = source_mask(sample_domain, len(rows), self.default_domain)
         return self._transport_map(), rows, mask if source else ~mask
 
     def _maps_per_class(self):

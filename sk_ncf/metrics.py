@@ -1,34 +1,43 @@
 """Errors of transport maps."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sk_ncf._inputs.errors import check_finite, is_number
-from sk_ncf.datasets import _rows
+from sk_ncf._inputs.validation import float_rows
 
 __all__ = ["l2_uvp"]
 
 
-def l2_uvp(mapped, exact, reference_variance=None):
+def l2_uvp(
+    mapped: ArrayLike, exact: ArrayLike, reference_variance: float | None = None
+) -> float:
     r"""Unexplained variance percentage :math:`100 \, E|\hat T - T|^2 / Var(\nu)`.
 
-    Zero for the exact map, 100 for the constant map to the mean (Korotin et al., "Do
-    Neural Optimal Transport Solvers Work?", NeurIPS 2021).
+    It is 0 for the exact map, and 100 for the constant map to the mean (Korotin et al.,
+    "Do Neural Optimal Transport Solvers Work?", NeurIPS 2021).
 
     Parameters
     ----------
     mapped : array-like of shape (n_samples, n_features)
-        Rows as an estimator maps them.
+        Rows mapped by an estimator.
     exact : array-like of shape (n_samples, n_features)
-        The same rows as the exact map maps them.
+        The same rows mapped by the exact map.
     reference_variance : float or None, default=None
-        Total variance of the law of `exact`; None takes that of its rows.
+        Total variance of the target distribution. If None, the total variance of
+        `exact` is used.
 
     Returns
     -------
     float
         In percent.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or an argument is not valid.
     """
-    mapped, exact = _rows(mapped=mapped), _rows(exact=exact)
+    mapped, exact = float_rows("mapped", mapped), float_rows("exact", exact)
     if mapped.shape != exact.shape:
         raise ValueError(
             f"mapped and exact must have the same shape, got {mapped.shape} and "

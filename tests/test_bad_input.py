@@ -275,14 +275,14 @@ def test_time_outside_the_unit_interval_isrefused(t, fitted):
 def test_rows_for_which_float32_overflows_are_refused(method, fitted):
     far = np.float32(3e38) * np.sign(X).astype(np.float32)
     options = {"t": 0.5} if method == "interpolate" else {}
-    refused(fitted, method, {"X": far, **options}, "The map is beyond floating-point")
+    refused(fitted, method, {"X": far, **options}, "The map overflows")
 
 
 @pytest.mark.parametrize("method", ["transport_cost", "dual_lower_bound"])
 def test_rows_whose_cost_overflows_are_refused(method):
     start = start_map(cost=NormPower(4)).fit(X, X_target=Y)
     options = {"X_target": Y} if method == "dual_lower_bound" else {}
-    refused(start, method, {"X": 1e99 * X, **options}, "beyond floating-point")
+    refused(start, method, {"X": 1e99 * X, **options}, "overflows for some rows")
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])

@@ -1,4 +1,4 @@
-"""The diagnostics: what they must find of maps whose error is known."""
+"""The diagnostics of maps whose error is known."""
 
 import pickle
 import warnings
@@ -14,13 +14,13 @@ from scipy.spatial.distance import cdist
 from sk_ncf import MapQualityWarning
 from sk_ncf._samples.sample import equal_weights, unique_rows
 from sk_ncf.diagnostics import Diagnostics, DirectionDiagnostics
-from sk_ncf.diagnostics._compute import Side, diagnose
-from sk_ncf.diagnostics._support import AT_MOST_KEPT, Support, _least_keys
+from sk_ncf.diagnostics._compute import EvaluationSample, diagnose
+from sk_ncf.diagnostics._support import AT_MOST_KEPT, Support, _smallest_keys
 from sk_ncf.diagnostics._two_sample import (
+    debiased_distance,
     energy_distance,
-    excess,
-    least_moves,
-    p_value_of_one_law,
+    permutation_p_value,
+    squared_wasserstein,
 )
 from sk_ncf.metrics import l2_uvp
 
@@ -33,12 +33,12 @@ def normal(n, seed=0, size=1.0, shift=0.0):
 
 @pytest.fixture(scope="module")
 def exact():
-    """The sample's Gaussian map between a normal law and the same law, moved."""
+    """The Gaussian map between a normal distribution and the same one, shifted."""
     rows = normal(5000)
     return start_map().fit(rows, X_target=rows + SHIFT)
 
 
-def judged(transport, X, Y, **params):
+def evaluated(transport, X, Y, **params):
     """Diagnostics, and whether they warned."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -59,20 +59,21 @@ def test_energy_distance_of_one_feature_is_that_of_scipy():
     assert found == pytest.approx(stats.energy_distance(x[:, 0], y[:, 0]) ** 2)
 
 
-def test_least_moves_of_one_feature_are_those_of_sorted_rows():
+def test_squared_wasserstein_distance_of_one_feature_pairs_sorted_rows():
     x, y = np.random.default_rng(0).standard_normal((2, 30, 1))
-    sorted_moves = np.square(np.sort(x, axis=0) - np.sort(y, axis=0)).mean()
-    assert least_moves(cdist(x, y)) == pytest.approx(sorted_moves)
+    of_sorted = np.square(np.sort(x, axis=0) - np.sort(y, axis=0)).mean()
+    assert squared_wasserstein(cdist(x, y)) == pytest.approx(of_sorted)
 
 
 @pytest.mark.parametrize("d", [1, 8])
 @pytest.mark.parametrize("shift", [0.0, 0.7])
-def test_excess_of_a_shift_is_its_square_without_bias(d, shift):
+def test_debiased_distance_of_a_shift_is_its_square(d, shift):
     rng, found = np.random.default_rng(0), []
     for _ in range(60):
         parts = rng.standard_normal((4, 40, d))
         parts[:2] += shift / np.sqrt(d)
-        found.append(excess(lambda a, b: least_moves(cdist(a, b)), parts))
+        distance = lambda a, b: squared_wasserstein(cdist(a, b))
+        found.append(debiased_distance(distance, parts))
     assert abs(np.mean(found) - shift**2) < 4 * stats.sem(found)
 
 
@@ -83,7 +84,7 @@ def test_permutation_test_has_its_level_and_its_power():
         for _ in range(200):
             x, y = rng.standard_normal((2, 12, 3))
             pooled = np.concatenate([x, y + shift])
-            yield p_value_of_one_law(cdist(pooled, pooled), rng, 19)
+            yield permutation_p_value(cdist(pooled, pooled), rng, 19)
 
     rejected = sum(p <= 0.1 for p in p_values(0.0))
     low, high = stats.binom(200, 0.1).interval(0.999)
@@ -106,23 +107,23 @@ def test_p_values_of_the_exact_map_are_uniform(exact):
 
 
 def test_the_exact_map_is_trusted(exact):
-    found = judged(exact, normal(600, 1), normal(600, 2, shift=SHIFT))
+    found = evaluated(exact, normal(600, 1), normal(600, 2, shift=SHIFT))
     assert found.trusted
     assert found.error < 2
     assert found.out_of_support < 0.04
 
 
-def test_residual_and_round_trip_of_the_start_are_zero():
+def test_residual_and_cycle_error_of_the_initialization_are_zero():
     X, Y = normal(300), normal(300, 1) @ [[2, 1], [0, 1]]
-    found = judged(start_map().fit(X, X_target=Y), X, Y)
-    for side in (found.forward, found.inverse):
-        assert side.residual < 1e-12
-        assert side.cycle_error < 1e-12
+    found = evaluated(start_map().fit(X, X_target=Y), X, Y)
+    for direction in (found.forward, found.inverse):
+        assert direction.residual < 1e-12
+        assert direction.cycle_error < 1e-12
 
 
-def test_gap_of_the_exact_map_is_zero_but_for_sampling(exact):
+def test_gap_of_the_exact_map_is_zero_up_to_sampling_error(exact):
     n = 500
-    found = judged(exact, normal(n, 1), normal(n, 2, shift=SHIFT))
+    found = evaluated(exact, normal(n, 1), normal(n, 2, shift=SHIFT))
     # f and g are linear with slope SHIFT: these are the standard errors of their means.
     rows = normal(n, 1), normal(n, 2, shift=SHIFT)
     assert found.score == pytest.approx(exact.score(rows[0], X_target=rows[1]))
@@ -130,50 +131,51 @@ def test_gap_of_the_exact_map_is_zero_but_for_sampling(exact):
     assert abs(found.gap) < 4 * np.linalg.norm(SHIFT) / np.sqrt(n)
 
 
-# Maps that err.
+# Wrong maps.
 
 
 @pytest.mark.parametrize(("factor", "sign"), [(1.5, 1), (0.5, -1)])
-def test_gap_is_positive_of_moves_too_far_and_negative_of_moves_too_short(factor, sign):
+def test_gap_is_positive_for_too_long_and_negative_for_too_short_displacements(
+    factor, sign
+):
     rows = normal(2000)
     transport = start_map().fit(rows, X_target=rows + factor * SHIFT)
-    found = judged(transport, normal(500, 1), normal(500, 2, shift=SHIFT))
+    found = evaluated(transport, normal(500, 1), normal(500, 2, shift=SHIFT))
     assert sign * found.gap > 1
     assert not found.trusted
 
 
-def test_a_map_to_another_target_is_distrusted_with_a_warning(exact):
+def test_a_map_to_another_target_is_not_trusted_and_warns(exact):
     X, Y = normal(300, 1), normal(300, 2, size=3)
-    with pytest.warns(
-        MapQualityWarning, match="Do not trust the map: it errs by about"
-    ):
+    message = "Do not trust the map: its error is about .* % of the variance or more"
+    with pytest.warns(MapQualityWarning, match=message):
         found = exact.diagnostics(X, X_target=Y, random_state=0)
     assert not found.trusted
     assert found.verdict in repr(found)
 
 
 def test_error_of_a_wrong_shift_is_its_square_over_the_variance(exact):
-    found = judged(exact, normal(600, 1), normal(600, 2, shift=SHIFT + [0.8, 0]))
+    found = evaluated(exact, normal(600, 1), normal(600, 2, shift=SHIFT + [0.8, 0]))
     assert found.forward.error == pytest.approx(100 * 0.64 / 2, rel=0.2)
     assert found.inverse.error == pytest.approx(100 * 0.64 / 2, rel=0.2)
 
 
 @pytest.mark.parametrize("cost", COSTS)
-def test_what_shows_of_the_error_is_at_most_the_error_and_much_of_it(cost):
+def test_the_estimated_error_is_a_large_part_of_the_error_and_not_above_it(cost):
     rows = problem(cost)
     X, T = rows.sample_pairs(400, 1)
     origin, Y = rows.sample_pairs(400, 2)
     transport = start_map(cost=cost, cost_params=COSTS[cost])
     transport.fit(rows.X, X_target=rows.X_target)  # the Gaussian map or mean shift
-    found = judged(transport, X, Y)
-    for said, true in (
+    found = evaluated(transport, X, Y)
+    for estimated, true in (
         (found.forward.error, l2_uvp(transport.transform(X), T)),
         (found.inverse.error, l2_uvp(transport.inverse_transform(Y), origin)),
     ):
-        assert 0.4 * true - 1.5 < said < 1.1 * true + 1.5
+        assert 0.4 * true - 1.5 < estimated < 1.1 * true + 1.5
 
 
-def test_a_map_that_shuffles_rows_within_the_law_is_given_away_by_the_round_trip(exact):
+def test_the_cycle_error_detects_a_map_that_pairs_rows_wrongly(exact):
     turn = np.array([[0.0, 1.0], [-1.0, 0.0]])
     turned = SimpleNamespace(
         forward=lambda X, codes: X @ turn,
@@ -184,35 +186,53 @@ def test_a_map_that_shuffles_rows_within_the_law_is_given_away_by_the_round_trip
         held_out_dual=lambda X, Y, k: 0.0,
         preconditioners=exact.preconditioners_,
     )
-    sides = [Side(normal(600, seed), None, None) for seed in (1, 2)]
-    found = diagnose(turned, *sides, [(None, None)], np.random.RandomState(0))
+    samples = [EvaluationSample(normal(600, seed), None, None) for seed in (1, 2)]
+    found = diagnose(turned, *samples, [(None, None)], np.random.RandomState(0))
     assert not found.significant
     assert not found.trusted
     # E|Rx - x|^2 = 2 E|x|^2
     assert found.forward.cycle_error == pytest.approx(200, rel=0.02)
 
 
-# What is found of one direction, and what the verdict says.
+# What the verdict says, and the numbers of one direction.
 VERDICTS = {
-    "mapped rows are not told apart from": {"error": 1.0, "p_value": 0.4},
-    "The map can be trusted: it errs by about 1 %": {"error": 1.0, "p_value": 0.01},
-    "Too few rows to tell": {"error": 40.0, "p_value": 0.4},
-    "Use the map with care": {"error": 10.0, "p_value": 0.01},
-    "Do not trust the map: it errs by about 40 %": {"error": 40.0, "p_value": 0.01},
-    "Do not trust the map: it errs": {
+    "The map can be trusted: mapped rows do not differ significantly from the rows "
+    "they should match, and the estimated error is about 1 %": {
+        "error": 1.0,
+        "p_value": 0.4,
+    },
+    "The map can be trusted: its estimated error is about 1 %": {
+        "error": 1.0,
+        "p_value": 0.01,
+    },
+    "Too few rows to decide: the estimated error is about 40 %": {
+        "error": 40.0,
+        "p_value": 0.4,
+    },
+    "Use the map with care: its error is about 10 %": {"error": 10.0, "p_value": 0.01},
+    "Do not trust the map: its error is about 40 % of the variance or more.": {
+        "error": 40.0,
+        "p_value": 0.01,
+    },
+    "Do not trust the map: its error is about 40 %": {
         "error": 40.0,
         "p_value": 0.4,
         "cycle_error": 30.0,
     },
-    "Do not trust the map: 50% of these rows": {"error": 1.0, "out_of_support": 0.5},
+    "Do not trust the map: 50% of these rows lie outside the support": {
+        "error": 1.0,
+        "out_of_support": 0.5,
+    },
 }
 
 
 @pytest.mark.parametrize("words", VERDICTS)
-@pytest.mark.parametrize("side", ["forward", "inverse"])
-def test_the_worse_direction_decides_and_few_rows_condemn_no_map(words, side):
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
+def test_the_worse_direction_decides_and_few_rows_are_no_reason_for_distrust(
+    words, direction
+):
     one = DirectionDiagnostics(0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.01)
-    both = {"forward": one, "inverse": one, side: replace(one, **VERDICTS[words])}
+    both = {"forward": one, "inverse": one, direction: replace(one, **VERDICTS[words])}
     found = Diagnostics(**both, transport_cost=1.0, score=1.0, n_rows=100)
     assert words in found.verdict
     assert found.trusted == ("Do not trust" not in words)
@@ -222,19 +242,21 @@ def test_the_worse_direction_decides_and_few_rows_condemn_no_map(words, side):
 # The support.
 
 
-def test_one_in_a_hundred_rows_of_the_same_law_is_outside_and_far_rows_all_are(exact):
+def test_one_in_a_hundred_rows_of_the_same_distribution_is_outside_and_all_far_rows(
+    exact,
+):
     support = exact._session.supports[0][0]
     frame = exact.preconditioners_[0].source
     share = support.out_of_support(normal(20_000, 1), frame).mean()
     # The limit is itself random: a quantile of the 256 kept rows.
     assert 0 < share < 0.03
     assert support.out_of_support(normal(50, 2, shift=20), frame).all()
-    found = judged(exact, normal(300, 1, shift=20), normal(300, 2, shift=SHIFT))
+    found = evaluated(exact, normal(300, 1, shift=20), normal(300, 2, shift=SHIFT))
     assert found.forward.out_of_support == 1
     assert "extrapolation" in found.verdict
 
 
-def test_a_hole_of_the_rows_is_outside():
+def test_a_hole_in_the_distribution_is_outside():
     angle = np.random.default_rng(0).uniform(0, 2 * np.pi, 2000)
     ring = 5 * np.c_[np.cos(angle), np.sin(angle)]
     transport = start_map().fit(ring, X_target=ring)
@@ -265,17 +287,17 @@ def test_rows_are_kept_in_proportion_to_their_weight():
     assert low <= heavy <= high
 
 
-def test_keys_of_equal_weights_are_distributed_like_the_least_of_all_keys():
+def test_keys_of_equal_weights_are_distributed_like_the_smallest_of_all_keys():
     rng, n = np.random.RandomState(0), 300
     equal = equal_weights(n)
     quick_, direct = (
-        [np.sort(_least_keys(w, rng)[1])[-1] for _ in range(300)]
+        [np.sort(_smallest_keys(w, rng)[1])[-1] for _ in range(300)]
         for w in (equal, np.array(equal))
     )
     assert stats.ks_2samp(quick_, direct).pvalue > 0.01
 
 
-def test_what_is_kept_is_bounded_and_no_view_of_the_rows():
+def test_the_support_is_bounded_and_is_no_view_of_the_rows():
     rows = normal(50_000)
     transport = start_map().fit(rows, X_target=rows)
     for support in transport._session.supports[0]:
@@ -286,52 +308,52 @@ def test_what_is_kept_is_bounded_and_no_view_of_the_rows():
 # Classes, weights, types.
 
 
-def test_every_class_is_judged_by_itself():
+def test_every_class_is_evaluated_separately():
     X, Y, y = crossing_classes(600)
     transport = quick(class_conditional=True, max_iter=1, tol=1e9)
     transport.fit(X, y, X_target=Y, y_target=y)
     X, Y, y = crossing_classes(600, seed=1)
-    right = judged(transport, X, Y, y=y, y_target=y)
+    right = evaluated(transport, X, Y, y=y, y_target=y)
     assert right.trusted
     assert right.n_rows == 600
-    # The law of all rows together is the same, that of every class is not.
-    wrong = judged(transport, X, Y, y=y, y_target=(y + 1) % 3)
+    # The distribution of all rows is the same, those of the classes are not.
+    wrong = evaluated(transport, X, Y, y=y, y_target=(y + 1) % 3)
     assert not wrong.trusted
-    assert judged(transport, X, Y).error == right.error  # classes as predicted
+    assert evaluated(transport, X, Y).error == right.error  # classes as predicted
 
 
-def test_a_shared_map_is_judged_on_all_rows():
+def test_a_shared_map_is_evaluated_on_all_rows():
     X, Y, y = crossing_classes(200)
     transport = quick(class_conditional="shared", objective="mmd")
     transport.fit(X, y, X_target=Y, y_target=y)
-    assert judged(transport, X, Y).out_of_support < 0.1
+    assert evaluated(transport, X, Y).out_of_support < 0.1
 
 
-def test_rows_of_weight_zero_do_not_count(exact):
+def test_rows_of_weight_zero_have_no_effect(exact):
     X = np.concatenate([normal(300, 1), normal(300, 2, shift=9)])
     Y = np.concatenate([normal(300, 3, size=5), normal(300, 4, shift=SHIFT)])
     weights = {
         "sample_weight": np.repeat([2.0, 0.0], 300),
         "target_weight": np.repeat([0.0, 0.5], 300),
     }
-    assert not judged(exact, X, Y).trusted
-    weighted = judged(exact, X, Y, **weights)
+    assert not evaluated(exact, X, Y).trusted
+    weighted = evaluated(exact, X, Y, **weights)
     assert weighted.trusted
     assert weighted.n_rows == 300
 
 
 def test_single_precision_gives_the_same_verdict(exact):
     X, Y = normal(200, 1), normal(200, 2, shift=SHIFT)
-    single = judged(exact, X.astype(np.float32), Y.astype(np.float32))
-    assert single.error == pytest.approx(judged(exact, X, Y).error, rel=1e-3)
+    single = evaluated(exact, X.astype(np.float32), Y.astype(np.float32))
+    assert single.error == pytest.approx(evaluated(exact, X, Y).error, rel=1e-3)
 
 
-def test_without_target_rows_the_reserved_ones_are_taken(exact):
-    assert judged(exact, normal(300, 1), None).trusted
+def test_without_target_rows_the_reserved_ones_are_used(exact):
+    assert evaluated(exact, normal(300, 1), None).trusted
     to_normal = start_map().fit(normal(2000))
-    assert judged(to_normal, normal(300, 1), None).trusted
+    assert evaluated(to_normal, normal(300, 1), None).trusted
     of_normal = start_map(default_domain="target").fit(normal(2000, shift=SHIFT))
-    assert judged(of_normal, normal(300, 1), None).trusted
+    assert evaluated(of_normal, normal(300, 1), None).trusted
 
 
 def test_same_random_state_gives_the_same_diagnostics_and_nothing_changes(exact):
@@ -346,28 +368,37 @@ def test_same_random_state_gives_the_same_diagnostics_and_nothing_changes(exact)
 
 Y8 = normal(8)
 BAD = {
-    "few rows": ({"X": Y8[:7]}, "X and X_target must have 8 rows .* got 7 and 8"),
+    "few rows": (
+        {"X": Y8[:7]},
+        "X and X_target must have 8 rows .* at least one class, got 7 and 8",
+    ),
     "NaN": ({"X_target": [[np.nan, 0.0]]}, "Input X_target contains NaN"),
     "columns": ({"X_target": Y8[:, :1]}, "X_target has 1 features"),
     "weights": ({"target_weight": -np.ones(8)}, "target_weight must be >= 0"),
-    "sized": ({"sample_weight": np.ones(7)}, r"sample_weight .*\(8,\).*\(7,\)"),
+    "length of weights": (
+        {"sample_weight": np.ones(7)},
+        r"sample_weight .*\(8,\).*\(7,\)",
+    ),
     "permutations": ({"n_permutations": 0}, "n_permutations == 0, must be >= 1"),
-    "a share": ({"n_permutations": 0.5}, "n_permutations must be an instance"),
-    "a weight of none": (
+    "fraction of a permutation": (
+        {"n_permutations": 0.5},
+        "n_permutations must be an instance",
+    ),
+    "weights without rows": (
         {"X_target": None, "target_weight": np.ones(8)},
-        "target_weight is of the rows of X_target, which is None",
+        "target_weight belongs to the rows of X_target, which is None",
     ),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_arguments_are_refused_by_name(name, exact):
+def test_errors_mention_the_argument(name, exact):
     arguments, message = BAD[name]
     rows = {"X": Y8, "X_target": Y8}
     refused(exact, "diagnostics", {**rows, **arguments}, message)
 
 
-def test_labels_of_target_rows_are_refused_by_their_own_name():
+def test_errors_of_target_labels_mention_y_target():
     X, Y, y = crossing_classes(60)
     transport = quick(class_conditional=True, max_iter=1).fit(
         X, y, X_target=Y, y_target=y

@@ -1,4 +1,4 @@
-"""Labels of any kind, some of them missing: read alike, named honestly, or refused."""
+"""Class labels: their types, missing ones, pseudo-labels, and bad input."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
 from sk_ncf._classes.classifiers import new_classifier
-from sk_ncf._classes.labels import encoded
+from sk_ncf._classes.labels import encode_labels
 from sk_ncf._classes.pseudo_labels import predict_pseudo_labels
 from sk_ncf._inputs.labels import checked_labels
 
@@ -72,7 +72,7 @@ def test_labels_of_any_kind_are_read_alike(name):
     labels = checked_labels("y", spelling(FEW), len(FEW))
     assert [label is None for label in labels] == (FEW == -1).tolist()
     classes = np.unique([label for label in labels if label is not None])
-    np.testing.assert_array_equal(encoded("y", labels, classes), FEW)
+    np.testing.assert_array_equal(encode_labels("y", labels, classes), FEW)
 
 
 @pytest.fixture(scope="module")
@@ -101,23 +101,23 @@ def test_labels_are_unread_without_classes():
         assert not hasattr(transport, "classes_")
 
 
-# What is named, and how well.
+# Pseudo-labels and their accuracy.
 
 
-def test_share_and_accuracy_of_the_naming_are_reported(fitted):
+def test_fraction_and_accuracy_of_pseudo_labels_are_reported(fitted):
     assert fitted.pseudo_label_fraction_ == (FEW == -1).mean()
     assert fitted.pseudo_label_accuracy_ == 1
     predicted = fitted.classes_[fitted.target_classifier_.predict(Y)]
     np.testing.assert_array_equal(predicted, y)
 
 
-def test_nothing_is_named_where_every_label_is_known():
+def test_there_are_no_pseudo_labels_if_every_row_is_labelled():
     transport = by_label().fit(X, y, X_target=Y, y_target=y)
     assert transport.pseudo_label_fraction_ == 0
     assert transport.pseudo_label_accuracy_ == 1
 
 
-def test_labels_that_are_masked_change_nothing(fitted):
+def test_true_labels_of_unlabelled_rows_have_no_effect(fitted):
     rng = np.random.default_rng(0)
     known = FEW != -1
     truth = np.where(known, y, rng.permutation(y))
@@ -126,31 +126,31 @@ def test_labels_that_are_masked_change_nothing(fitted):
     same_map(by_label().fit(**masked), fitted, X, Y)
 
 
-def test_accuracy_of_the_naming_is_that_on_the_labels_that_were_hidden():
+def test_accuracy_of_pseudo_labels_is_that_on_the_hidden_labels():
     """Of classes that overlap, in a binomial's three standard deviations."""
     rng, of = np.random.default_rng(0), np.arange(600) % 2
     rows = rng.standard_normal((600, 2)) + of[:, None]
     codes = hidden(of, 100)
-    named = predict_pseudo_labels(
+    predicted = predict_pseudo_labels(
         LogisticRegression(), rows[::-1], of[::-1], rows, codes
     )
     unknown = codes == -1
-    truth = (named.codes == of)[unknown].mean()
+    truth = (predicted.codes == of)[unknown].mean()
     assert truth < 0.85
     noise = np.sqrt(truth * (1 - truth) * (1 / 200 + 1 / unknown.sum()))
-    assert abs(named.accuracy - truth) < 3 * noise
-    np.testing.assert_array_equal(named.codes[~unknown], of[~unknown])
+    assert abs(predicted.accuracy - truth) < 3 * noise
+    np.testing.assert_array_equal(predicted.codes[~unknown], of[~unknown])
 
 
-def test_accuracy_is_chance_where_labels_say_nothing():
+def test_accuracy_is_that_of_chance_for_random_labels():
     rng = np.random.default_rng(0)
     codes = np.where(np.arange(120) < 100, rng.integers(0, 2, 120), -1)
-    named = predict_pseudo_labels(None, X, y, Y, codes)
-    assert abs(named.accuracy - 0.5) < 3 * np.sqrt(0.25 / 100)
+    predicted = predict_pseudo_labels(None, X, y, Y, codes)
+    assert abs(predicted.accuracy - 0.5) < 3 * np.sqrt(0.25 / 100)
 
 
 @pytest.mark.parametrize("classifier", [None, KNeighborsClassifier(1)])
-def test_one_label_of_a_class_names_its_cluster(classifier):
+def test_one_label_of_a_class_is_enough_for_its_cluster(classifier):
     codes = hidden(y, 1)
     transport = by_label(classifier=classifier)
     transport.fit(X, y, X_target=Y, y_target=codes)
@@ -159,23 +159,23 @@ def test_one_label_of_a_class_names_its_cluster(classifier):
     assert (predicted == y).mean() > 0.95
 
 
-def test_source_rows_help_to_name_where_the_domains_agree_and_not_where_they_cross():
+def test_source_rows_are_used_if_the_domains_agree_and_not_if_classes_cross():
     rng, of = np.random.default_rng(0), np.arange(300) % 3
     centre = np.array([[0, 0], [2, 0], [0, 2]])[of]
     draw = lambda: centre + rng.standard_normal((300, 2))
     source, target = draw(), draw()
-    assert predict_pseudo_labels(None, source, of, target, hidden(of, 3)).pooled
-    assert not predict_pseudo_labels(None, X, y, Y, hidden(y, 3)).pooled
-    assert not predict_pseudo_labels(None, X, y, Y, hidden(y, 1)).pooled
+    assert predict_pseudo_labels(None, source, of, target, hidden(of, 3)).uses_source
+    assert not predict_pseudo_labels(None, X, y, Y, hidden(y, 3)).uses_source
+    assert not predict_pseudo_labels(None, X, y, Y, hidden(y, 1)).uses_source
 
 
-def test_rows_that_are_named_rightly_count_like_those_that_were_labelled():
+def test_correct_pseudo_labels_give_the_map_of_the_true_labels():
     codes = hidden(y, 12)
     few = codes != -1
     alone = by_label().fit(X, y, X_target=Y[few], y_target=y[few])
-    named = by_label().fit(X, y, X_target=Y, y_target=codes)
+    predicted = by_label().fit(X, y, X_target=Y, y_target=codes)
     known = by_label().fit(X, y, X_target=Y, y_target=y)
-    mapped = [t.transform(X, sample_label=y) for t in (alone, named, known)]
+    mapped = [t.transform(X, sample_label=y) for t in (alone, predicted, known)]
     np.testing.assert_allclose(mapped[1], mapped[2])
     assert np.abs(mapped[0] - mapped[2]).max() > 0.1
 
@@ -231,17 +231,17 @@ LABELS = {
     "lists": ({"y": [[1], *[[1, 2]] * 119]}, "y must hold integers, .*got \\[1\\]"),
     "no target label": (
         {"y_target": None},
-        "y_target has no known label: .* class_conditional=False",
+        "y_target has no label: .* class_conditional=False",
     ),
     "target labels all missing": (
         {"y_target": np.full(120, np.nan)},
-        "y_target has no known label: .* class_conditional=False",
+        "y_target has no label: .* class_conditional=False",
     ),
     "continuous y": ({"y": y + 0.5}, "y must hold class labels .* continuous .*KBins"),
     "continuous y_target": ({"y_target": y / 3}, "y_target must hold class labels"),
     "y_target without target": (
         {"X_target": None},
-        "y_target labels the rows of X_target, which is None",
+        "y_target holds the labels of the rows of X_target, which is None",
     ),
     "target rows as y": ({"y": Y, "X_target": None}, "pass X_target="),
     "missing where the target is a distribution": (
@@ -253,12 +253,12 @@ LABELS = {
 
 @pytest.mark.parametrize("case", LABELS)
 @pytest.mark.parametrize("method", ["fit", "partial_fit", "fit_transform"])
-def test_bad_labels_are_named_and_leave_the_estimator_as_it_was(case, method):
+def test_errors_mention_the_labels_and_leave_the_estimator_as_it_was(case, method):
     changed, message = LABELS[case]
     refused(by_label(), method, {**GIVEN, **changed}, message)
 
 
-def test_missing_labels_are_refused_where_the_source_is_a_distribution():
+def test_missing_labels_are_refused_if_the_source_is_a_distribution():
     message = "y has 1 missing labels .* class of every target row"
     estimator = by_label(default_domain="target")
     refused(estimator, "fit", {"X": X, "y": _changed(y, -1)}, message)
@@ -270,7 +270,7 @@ def test_a_fit_that_fails_keeps_the_one_before(fitted):
     np.testing.assert_array_equal(fitted.transform(X), mapped)
 
 
-def test_the_shared_map_has_no_optimal_one_to_be_found():
+def test_a_shared_map_needs_the_mmd_objective():
     message = (
         "class_conditional='shared' needs objective='mmd', got objective='semi_dual'"
     )
@@ -284,12 +284,12 @@ def test_other_options_of_class_conditional_are_refused(value):
 
 
 @pytest.mark.parametrize("value", ["svc", SVC, 2])
-def test_what_cannot_be_fitted_is_no_classifier(value):
+def test_a_classifier_without_fit_is_refused(value):
     refused(by_label(classifier=value), "fit", GIVEN, "^(The 'c|c)lassifier.* must be ")
 
 
 @pytest.mark.parametrize("method", ["transform", "inverse_transform"])
-def test_bad_sample_labels_are_named(method, fitted):
+def test_errors_mention_sample_label(method, fitted):
     for label, message in {
         "cow": r"sample_label must be among .*\[0, 1\], got \['cow'\]",
         0.5: "sample_label must hold class labels",
@@ -301,7 +301,7 @@ def test_bad_sample_labels_are_named(method, fitted):
     refused(fitted, method, {"X": X, "sample_label": unknown}, r"got \[7\]")
 
 
-def test_a_stream_keeps_to_its_classes(fitted):
+def test_a_stream_keeps_its_classes(fitted):
     refused(
         fitted, "partial_fit", {**GIVEN, "y": y + 1}, r"y must be .*\[0, 1\].*\[2\]"
     )
@@ -316,4 +316,4 @@ def test_a_stream_keeps_to_its_classes(fitted):
 def test_a_shared_stream_without_labels_says_so():
     stream = quick(class_conditional="shared", objective="mmd").partial_fit(**GIVEN)
     later = {**GIVEN, "y_target": None}
-    refused(stream, "partial_fit", later, "y_target has no known label")
+    refused(stream, "partial_fit", later, "y_target has no label")

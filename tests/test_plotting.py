@@ -1,3 +1,5 @@
+"""Displays: what they show, and into which axes they draw."""
+
 import numpy as np
 import pytest
 
@@ -36,7 +38,9 @@ def _fitted(d, **params):
 def test_draws_into_the_axes_it_was_given(d, kind):
     estimator, X, Y = _fitted(d)
     figure, (ax, other) = plt.subplots(1, 2)
-    display = TransportDisplay.from_estimator(estimator, X, Y, kind=kind, ax=ax)
+    display = TransportDisplay.from_estimator(
+        estimator, X, X_target=Y, kind=kind, ax=ax
+    )
     assert display.ax_ is ax
     assert display.figure_ is figure
     assert ax.collections
@@ -44,9 +48,9 @@ def test_draws_into_the_axes_it_was_given(d, kind):
     figure.canvas.draw()
 
 
-def test_makes_a_figure_where_none_is_given():
+def test_makes_a_figure_if_none_is_given():
     estimator, X, Y = _fitted(2)
-    display = TransportDisplay.from_estimator(estimator, X, Y)
+    display = TransportDisplay.from_estimator(estimator, X, X_target=Y)
     again = display.plot(s=4, alpha=1.0, legend=False)
     assert again is display
     assert len(plt.get_fignums()) == 2
@@ -54,21 +58,21 @@ def test_makes_a_figure_where_none_is_given():
 
 
 @pytest.mark.parametrize("kind", ["forward", "inverse"])
-def test_plane_of_many_features_holds_the_principal_components_of_both_sides(kind):
+def test_plane_of_many_features_holds_the_principal_components_of_both_samples(kind):
     estimator, X, Y = _fitted(5)
-    display = TransportDisplay.from_estimator(estimator, X, Y, kind=kind)
+    display = TransportDisplay.from_estimator(estimator, X, X_target=Y, kind=kind)
     both = np.concatenate([X, Y])
     both = both - both.mean(axis=0)
-    points = np.concatenate([display.start, display.other])
+    points = np.concatenate([display.start, display.reference])
     values = np.linalg.svd(both, compute_uv=False)[:2]
     np.testing.assert_allclose(np.linalg.norm(points, axis=0), values)
-    assert "component 1" in display.ax_.get_xlabel()
+    assert "principal component 1" in display.ax_.get_xlabel()
 
 
 def test_arrows_are_the_straight_lines_from_rows_to_their_images():
     estimator, X, Y = _fitted(2)
     display = TransportDisplay.from_estimator(
-        estimator, X, Y, n_arrows=7, random_state=0
+        estimator, X, X_target=Y, n_arrows=7, random_state=0
     )
     assert len(display.arrows) == 7
     np.testing.assert_allclose(display.start, X)
@@ -77,7 +81,7 @@ def test_arrows_are_the_straight_lines_from_rows_to_their_images():
 
 def test_source_rows_are_mapped_whatever_the_default_domain():
     estimator, X, Y = _fitted(2, default_domain="target")
-    display = TransportDisplay.from_estimator(estimator, X, Y)
+    display = TransportDisplay.from_estimator(estimator, X, X_target=Y)
     np.testing.assert_allclose(display.end, estimator.transform(X, sample_domain=1))
     assert not np.allclose(display.end, X)
 
@@ -85,7 +89,7 @@ def test_source_rows_are_mapped_whatever_the_default_domain():
 def test_target_rows_may_be_missing_going_forward_only():
     estimator, X, _ = _fitted(3)
     display = TransportDisplay.from_estimator(estimator, X)
-    assert display.other is None
+    assert display.reference is None
     with pytest.raises(ValueError, match="X_target"):
         TransportDisplay.from_estimator(estimator, X, kind="inverse")
     with pytest.raises(ValueError, match="kind must be"):
@@ -97,43 +101,47 @@ def test_columns_of_a_frame_name_the_axes():
     _, X, Y = _fitted(2)
     X, Y = (pandas.DataFrame(Z, columns=["length", "depth"]) for Z in (X, Y))
     estimator = NCFTransport(max_iter=20, random_state=0).fit(X, X_target=Y)
-    ax = TransportDisplay.from_estimator(estimator, X, Y).ax_
+    ax = TransportDisplay.from_estimator(estimator, X, X_target=Y).ax_
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("length", "depth")
 
 
-def test_training_is_shown_by_step_with_the_kept_one():
+def test_training_curves_are_shown_by_step_with_the_best_one():
     estimator, _, _ = _fitted(2)
     figure, ax = plt.subplots()
     display = TrainingDisplay.from_estimator(estimator, ax=ax)
     assert display.ax_ is ax
     assert display.figure_ is figure
     assert display.steps[-1] == estimator.n_iter_
-    assert display.kept == estimator.best_iter_
-    assert len(display.risk) == len(display.train_loss) == len(estimator.history_)
+    assert display.best_iter == estimator.best_iter_
+    assert (
+        len(display.validation_risk)
+        == len(display.train_loss)
+        == len(estimator.history_)
+    )
 
 
-def test_a_fit_without_steps_has_no_training_to_show():
+def test_a_fit_without_steps_has_no_training_curves():
     X = np.zeros((2, 2))
     estimator = NCFTransport().fit(X, X_target=X + 1)
     with pytest.raises(ValueError, match="history_ is empty"):
         TrainingDisplay.from_estimator(estimator)
 
 
-def test_every_class_has_its_own_kept_step_in_the_training_display():
+def test_every_class_has_its_own_best_step_in_the_training_display():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((80, 2)), np.arange(80) % 2
     estimator = NCFTransport(class_conditional="per_class", max_iter=20, random_state=0)
     estimator.fit(X, y, X_target=X + 3, y_target=y)
     display = TrainingDisplay.from_estimator(estimator)
-    np.testing.assert_array_equal(display.kept, estimator.best_iter_)
+    np.testing.assert_array_equal(display.best_iter, estimator.best_iter_)
     display.figure_.canvas.draw()
 
 
 @pytest.mark.parametrize("kind", ["forward", "inverse"])
-def test_level_lines_are_those_of_the_potential_the_map_is_the_gradient_of(kind):
+def test_contour_lines_are_those_of_the_potential_the_map_is_the_gradient_of(kind):
     estimator, X, Y = _fitted(2)
     display = TransportDisplay.from_estimator(
-        estimator, X, Y, kind=kind, contours=True, n_arrows=0
+        estimator, X, X_target=Y, kind=kind, contours=True, n_arrows=0
     )
     x, y, u = display.levels
     assert u.shape == (len(y), len(x))
@@ -151,10 +159,10 @@ def test_level_lines_are_those_of_the_potential_the_map_is_the_gradient_of(kind)
     np.testing.assert_allclose((there - back)[0], slope, rtol=0.02, atol=0.02)
 
 
-def test_level_lines_need_a_plane_and_one_potential():
+def test_contour_lines_need_a_plane_and_one_potential():
     estimator, X, Y = _fitted(3)
     with pytest.raises(ValueError, match="two features, got 3"):
-        TransportDisplay.from_estimator(estimator, X, Y, contours=True)
+        TransportDisplay.from_estimator(estimator, X, X_target=Y, contours=True)
     y = np.arange(80) % 2
     X = np.random.default_rng(0).standard_normal((80, 2))
     estimator = NCFTransport(class_conditional="per_class", max_iter=5, random_state=0)
@@ -183,7 +191,7 @@ def test_interpolation_has_a_panel_for_every_time(d, kind):
     times = (0, 0.3, 1)
     figure, axes = plt.subplots(1, 3)
     display = InterpolationDisplay.from_estimator(
-        estimator, X, Y, kind=kind, times=times, axes=axes
+        estimator, X, X_target=Y, kind=kind, times=times, axes=axes
     )
     assert display.figure_ is figure
     assert all(ours is given for ours, given in zip(display.axes_, axes, strict=True))
@@ -205,28 +213,30 @@ def test_interpolation_says_what_is_wrong_with_its_arguments():
     estimator, X, Y = _fitted(2)
     for times in ((), (0.5, 1.5)):
         with pytest.raises(ValueError, match="times must be"):
-            InterpolationDisplay.from_estimator(estimator, X, Y, times=times)
+            InterpolationDisplay.from_estimator(estimator, X, X_target=Y, times=times)
     with pytest.raises(ValueError, match="axes must be 5"):
-        InterpolationDisplay.from_estimator(estimator, X, Y, axes=plt.subplots(1, 2)[1])
+        InterpolationDisplay.from_estimator(
+            estimator, X, X_target=Y, axes=plt.subplots(1, 2)[1]
+        )
 
 
-def test_film_goes_from_the_rows_to_their_images(tmp_path):
+def test_animation_goes_from_the_rows_to_their_images(tmp_path):
     estimator, X, Y = _fitted(2)
-    display = InterpolationDisplay.from_estimator(estimator, X, Y)
+    display = InterpolationDisplay.from_estimator(estimator, X, X_target=Y)
     figure, ax = plt.subplots(figsize=(2, 2))
-    film = display.animate(n_frames=3, ax=ax)
-    film.save(tmp_path / "film.gif", writer="pillow")
-    assert (tmp_path / "film.gif").stat().st_size > 1000
+    animation = display.animate(n_frames=3, ax=ax)
+    animation.save(tmp_path / "rows.gif", writer="pillow")
+    assert (tmp_path / "rows.gif").stat().st_size > 1000
     np.testing.assert_allclose(ax.collections[-1].get_offsets(), display.end)
     assert ax.get_title() == "t = 1.00"
 
 
 def test_quantiles_are_those_of_source_mapped_and_target_rows():
     estimator, X, Y = _fitted(8)
-    display = QuantileDisplay.from_estimator(estimator, X, Y, features=[5, 0])
+    display = QuantileDisplay.from_estimator(estimator, X, X_target=Y, features=[5, 0])
     share = np.arange(1, 100) / 100
     rows = (X, estimator.transform(X), Y)
-    shown = (display.before, display.after, display.wanted)
+    shown = (display.before, display.after, display.target)
     for Z, Q in zip(rows, shown, strict=True):
         np.testing.assert_allclose(Q, np.quantile(Z[:, [5, 0]], share, axis=0))
     assert list(display.names) == ["feature 5", "feature 0"]
@@ -238,7 +248,7 @@ def test_quantiles_show_the_six_features_farthest_from_their_target():
     estimator, X, Y = _fitted(8)
     Y = Y.copy()
     Y[:, [2, 7]] = X[:50, [2, 7]]
-    display = QuantileDisplay.from_estimator(estimator, X, Y)
+    display = QuantileDisplay.from_estimator(estimator, X, X_target=Y)
     assert [int(name.split()[1]) for name in display.names] == [0, 1, 3, 4, 5, 6]
     assert len(display.figure_.axes) == 6
     with pytest.raises(ValueError, match="axes must be 6"):
@@ -249,13 +259,14 @@ def test_a_time_that_is_no_number_is_refused():
     estimator, X, Y = _fitted(2)
     for times in ([0.0, np.zeros(2)], [2.0], ["now"]):
         with pytest.raises(ValueError, match="times must be numbers"):
-            InterpolationDisplay.from_estimator(estimator, X, Y, times=times)
+            InterpolationDisplay.from_estimator(estimator, X, X_target=Y, times=times)
 
 
 @pytest.mark.filterwarnings("error")
 def test_quantiles_of_a_constant_target_are_shown():
     estimator, X, Y = _fitted(8)
-    display = QuantileDisplay.from_estimator(estimator, 1e20 * X, np.zeros_like(Y))
+    goal = np.zeros_like(Y)
+    display = QuantileDisplay.from_estimator(estimator, 1e20 * X, X_target=goal)
     assert len(display.names) == 6
 
 
@@ -263,7 +274,9 @@ def test_quantiles_of_a_constant_target_are_shown():
     "display", [TransportDisplay, InterpolationDisplay, QuantileDisplay]
 )
 @pytest.mark.parametrize("n_rows, n_features", [(0, 2), (50, 3)])
-def test_rows_of_the_other_side_are_checked_by_name(display, n_rows, n_features):
+def test_target_rows_are_checked_and_errors_mention_their_name(
+    display, n_rows, n_features
+):
     estimator, X, _ = _fitted(2)
     with pytest.raises(ValueError, match="X_target"):
-        display.from_estimator(estimator, X, np.zeros((n_rows, n_features)))
+        display.from_estimator(estimator, X, X_target=np.zeros((n_rows, n_features)))

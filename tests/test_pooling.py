@@ -1,9 +1,9 @@
-"""Moments of small classes: they stay, move together or move apart, as rows call for."""
+"""Moments of small classes: identity, common shift, class shifts or linear maps."""
 
 import numpy as np
 import pytest
 
-from sk_ncf._classes.pooling import pooled_moments
+from sk_ncf._classes.pooling import PooledSample, pooled_moments
 from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf.costs import SquaredEuclidean
 
@@ -12,7 +12,7 @@ CENTRES = 6 * np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
 
 
 def sample(seed, shifts=0.0, n=12, matrix=None):
-    """Rows of four classes, twelve of each, moved by the shifts, with their classes."""
+    """Rows of four classes, twelve of each, with a shift of every class."""
     rng = np.random.RandomState(seed)
     codes = np.repeat(np.arange(N_CLASSES), n)
     noise = rng.standard_normal((len(codes), D))
@@ -21,13 +21,14 @@ def sample(seed, shifts=0.0, n=12, matrix=None):
     return X, np.ones(len(X)), codes
 
 
-def pooled(source, target, known=True):
-    known = np.broadcast_to(known, target[2].shape)
-    return pooled_moments(source, (*target, known), N_CLASSES)
+def pooled(source, target, labelled=True):
+    labelled = np.broadcast_to(labelled, target[2].shape)
+    samples = PooledSample(*source), PooledSample(*target, labelled)
+    return pooled_moments(*samples, N_CLASSES)
 
 
-def moved(moments, k, X):
-    """Rows of a class as the map between its moments carries them."""
+def mapped(moments, k, X):
+    """Rows of a class under the Gaussian map between its moments."""
     frame = Preconditioner.of_moments(SquaredEuclidean(), moments[k])
     return frame.target.inverse(frame.source.forward(X))
 
@@ -36,27 +37,27 @@ def shifts(moments):
     return np.array([y[0] - x[0] for x, y in moments.values()])
 
 
-@pytest.mark.parametrize("known", [True, False], ids=["given", "named"])
-def test_classes_of_one_law_stay_where_they_are(known):
-    """But for a draw in ten, since doubt is two standard errors."""
-    stayed = 0
+@pytest.mark.parametrize("labelled", [True, False], ids=["labelled", "pseudo-labels"])
+def test_equal_distributions_get_the_identity(labelled):
+    """In nine of ten draws: a candidate must be better by two standard errors."""
+    n_identities = 0
     for seed in range(20):
         source = sample(seed)
-        moments = pooled(source, sample(seed + 100), known)
+        moments = pooled(source, sample(seed + 100), labelled)
         images = [
-            moved(moments, k, source[0][source[2] == k]) for k in range(N_CLASSES)
+            mapped(moments, k, source[0][source[2] == k]) for k in range(N_CLASSES)
         ]
-        stayed += np.allclose(np.concatenate(images), source[0], atol=1e-8)
-    assert stayed >= 18
+        n_identities += np.allclose(np.concatenate(images), source[0], atol=1e-8)
+    assert n_identities >= 18
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_shift_of_all_is_found_from_all(seed):
+def test_a_common_shift_is_estimated_from_all_classes(seed):
     shift = np.array([2.0, -1.0, 0.0])
     moments = pooled(sample(seed), sample(seed + 100, shift))
     found = shifts(moments)
     assert np.abs(found - shift).max() < 1.0
-    # Nearer to the truth than the classes' own means, which have four times the noise.
+    # More accurate than the means of single classes, which have four times the noise.
     own = [
         sample(seed + 100, shift)[0][s].mean(0) - sample(seed)[0][s].mean(0)
         for s in np.split(np.arange(N_CLASSES * 12), N_CLASSES)
@@ -65,31 +66,31 @@ def test_a_shift_of_all_is_found_from_all(seed):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_classes_that_change_places_are_moved_apart(seed):
+def test_classes_that_change_places_get_their_own_shifts(seed):
     places = np.roll(CENTRES, 1, axis=0) - CENTRES
     moments = pooled(sample(seed), sample(seed + 100, places))
     assert np.abs(shifts(moments) - places).max() < 2.0
 
 
-def test_named_rows_that_could_be_of_any_class_move_nothing_apart():
-    """A row under a wrong name supports the move that the name calls for; not here."""
+def test_wrong_pseudo_labels_give_no_class_shifts():
+    """A pseudo-label counts for every class, so a wrong one supports no shift."""
     source, target = sample(0), sample(100)
     rng = np.random.RandomState(0)
     wrong = target[2].copy()
     some = rng.permutation(len(wrong))[: len(wrong) // 4]
     wrong[some] = rng.randint(N_CLASSES, size=len(some))
-    moments = pooled(source, (target[0], target[1], wrong), known=False)
+    moments = pooled(source, (target[0], target[1], wrong), labelled=False)
     found = shifts(moments)
     assert np.ptp(found, axis=0).max() < 1e-8
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_common_matrix_is_found(seed):
+def test_a_common_linear_map_is_found(seed):
     matrix = np.diag([8.0, 1.0, 1.0])
     source, target = sample(seed, n=25), sample(seed + 100, n=25, matrix=matrix)
     moments = pooled(source, target)
     for k in range(N_CLASSES):
-        step = moved(moments, k, np.eye(D)) - moved(moments, k, np.zeros((1, D)))
+        step = mapped(moments, k, np.eye(D)) - mapped(moments, k, np.zeros((1, D)))
         assert 4 < step[0, 0] < 14
         assert abs(step[1, 1] - 1) < 0.6
 
@@ -101,9 +102,9 @@ def test_large_classes_are_left_out():
     assert set(pooled(source, tuple(part[few] for part in target))) == {0, 1}
 
 
-@pytest.mark.parametrize("plan", ["stay", "apart"])
-def test_a_weight_of_two_is_the_same_row_twice_in_any_order(plan):
-    places = 0.0 if plan == "stay" else np.roll(CENTRES, 1, axis=0) - CENTRES
+@pytest.mark.parametrize("candidate", ["identity", "class shifts"])
+def test_a_weight_of_two_is_the_same_row_twice_in_any_order(candidate):
+    places = 0.0 if candidate == "identity" else np.roll(CENTRES, 1, axis=0) - CENTRES
     sides, twice = (sample(0), sample(1, places)), []
     rng = np.random.RandomState(0)
     weights = [rng.randint(1, 3, len(side[0])) for side in sides]
@@ -121,7 +122,7 @@ def test_a_weight_of_two_is_the_same_row_twice_in_any_order(plan):
             np.testing.assert_allclose(a[1], b[1], atol=1e-12)
 
 
-def test_units_of_features_do_not_count():
+def test_units_of_features_have_no_effect():
     unit = np.array([1e-6, 1.0, 1e6])
     places = np.roll(CENTRES, 1, axis=0) - CENTRES
     sides = sample(0), sample(1, places)
@@ -138,4 +139,4 @@ def test_a_constant_feature_stays_constant():
     moments = pooled(*sides)
     for k in range(N_CLASSES):
         X = sides[0][0][sides[0][2] == k]
-        np.testing.assert_allclose(moved(moments, k, X)[:, -1], 1, atol=1e-9)
+        np.testing.assert_allclose(mapped(moments, k, X)[:, -1], 1, atol=1e-9)

@@ -1,4 +1,4 @@
-"""Rows as they come: which side they are of, and how the arrays lie in memory."""
+"""Rows of X: their domain, their data type and their memory layout."""
 
 import functools
 
@@ -12,7 +12,7 @@ DOMAIN = np.repeat([1, -1], [len(X), len(Y)])
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 
 
-# A cost under which these short fits beat their start.
+# A cost with which these short fits are better than their initialization.
 fresh = functools.partial(quick, cost="lp")
 
 
@@ -27,7 +27,7 @@ def transport():
 # Domains.
 
 
-def test_rows_of_both_sides_are_told_apart_by_their_domain(transport):
+def test_sample_domain_separates_source_and_target_rows(transport):
     order = np.random.default_rng(0).permutation(len(BOTH))
     mixed = fresh().fit(BOTH[order], sample_domain=DOMAIN[order])
     same_map(mixed, transport, X, Y)
@@ -48,14 +48,16 @@ def test_only_source_rows_are_mapped_and_only_target_rows_mapped_back(transport)
     np.testing.assert_array_equal(moved[len(X) :], Y)
 
 
-def test_a_scalar_domain_goes_for_all_rows(transport):
+def test_a_scalar_domain_is_that_of_all_rows(transport):
     np.testing.assert_array_equal(transport.transform(Y, sample_domain=-3), Y)
     np.testing.assert_array_equal(transport.inverse_transform(X, sample_domain=0), X)
     mapped = transport.transform(X, sample_domain=2)
     np.testing.assert_array_equal(mapped, transport.transform(X))
 
 
-def test_later_rows_pass_through_where_the_default_domain_is_the_target(transport):
+def test_later_rows_are_returned_unchanged_if_the_default_domain_is_the_target(
+    transport,
+):
     target = fresh(default_domain="target")
     mapped = target.fit_transform(X, X_target=Y)
     np.testing.assert_allclose(mapped, transport.transform(X), **CLOSE)
@@ -75,7 +77,7 @@ def test_a_single_sample_is_of_the_default_domain():
     assert drawn.shape == BOTH.shape
 
 
-def test_score_tells_the_sides_apart_like_fit(transport):
+def test_score_separates_source_and_target_rows_like_fit(transport):
     wanted = transport.score(X, X_target=Y)
     assert transport.score(BOTH, sample_domain=DOMAIN) == pytest.approx(wanted)
     target = fresh(default_domain="target").fit(X, X_target=Y)

@@ -1,1 +1,1 @@
-"""Classes: labels, pseudo-labels, small classes."""
+"""Class-conditional fits: labels, pseudo-labels, small classes."""

@@ -1,178 +1,236 @@
-"""What a class-conditional fit knows of classes: who is who, and who says so."""
+"""Source and target rows of every class, and the classifiers of a fit."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from sk_ncf._classes.classifiers import fitted_classifier
-from sk_ncf._classes.labels import common_classes, encoded, known_labels
-from sk_ncf._classes.pooling import pooled_moments
+from sk_ncf._classes.labels import common_classes, encode_labels, non_missing_labels
+from sk_ncf._classes.pooling import ClassMoments, PooledSample, pooled_moments
 from sk_ncf._classes.pseudo_labels import predict_pseudo_labels
+from sk_ncf._inputs.types import Classifier, TransportEstimator
+from sk_ncf._inputs.validation import Rows
 
 __all__ = ["ClassLabels", "class_pairs"]
 
-AT_MOST_SEEN = 4096  # rows of a stream that the classifiers remember, of either side
+MAX_REMEMBERED = 4096  # rows of a stream that its classifiers are fitted to
+
+LabelledRows = tuple[np.ndarray, np.ndarray, np.ndarray]  # rows, weights, codes
+RowPair = tuple[Rows | None, Rows | None]  # source, target
 
 
 @dataclass
 class ClassLabels:
-    """The classes of a fit, and a classifier of each side.
+    """The classes of a fit, and a classifier for source rows and one for target rows.
 
     Attributes
     ----------
     classes : ndarray of shape (K,)
     classifier, target_classifier : fitted classifier or None
-        Of source and of target rows; None for a map that needs no class, and for a side
-        that is a distribution.
-    seen : pair of (rows, codes)
-        Some of what they were fitted to, for the next call of a stream.
+        Of source and of target rows. None if the map is shared by the classes, or if
+        the domain is a reference distribution.
+    seen : pair of (rows, weights, codes) or None
+        Source and target rows that the classifiers were fitted to, at most 4,096 of
+        each. The next call of `partial_fit` adds its rows to these. None if the map is
+        shared by the classes.
     pseudo_label_fraction, pseudo_label_accuracy : float
-        Of the target rows without a label, and of the classifier that named them.
+        Fraction of the target rows without a label, and accuracy of their
+        pseudo-labels.
     left_out : bool
-        Whether the classifiers were left out of the file that this comes from.
+        Whether the classifiers were left out of the file that was loaded.
     """
 
     classes: np.ndarray
-    classifier: object = None
-    target_classifier: object = None
-    seen: tuple | None = None
+    classifier: Any = None
+    target_classifier: Any = None
+    seen: tuple[LabelledRows | None, LabelledRows | None] | None = None
     pseudo_label_fraction: float = 0.0
     pseudo_label_accuracy: float = 1.0
     left_out: bool = False
 
     @property
-    def per_class(self):
-        """Whether every class has a map of its own."""
+    def per_class(self) -> bool:
+        """Whether every class has its own map."""
         return self.seen is not None
 
-    def codes(self, X, labels, source, name="sample_label"):
-        """Classes of rows by number: of the checked labels, or as a classifier says."""
-        codes = encoded(name, labels, self.classes)
-        unknown = codes == -1
-        if not unknown.any():
+    def codes(
+        self,
+        X: np.ndarray,
+        labels: np.ndarray,
+        source: bool,
+        name: str = "sample_label",
+    ) -> np.ndarray:
+        """Class indices of rows: of their labels, or predicted if they have none."""
+        codes = encode_labels(name, labels, self.classes)
+        unlabelled = codes == -1
+        if not unlabelled.any():
             return codes
         classifier = self.classifier if source else self.target_classifier
         if self.left_out:
             raise ValueError(
-                "sample_label must be given for all rows to be mapped: the classifiers "
-                "that would name their classes were left out (classifiers=False) when "
-                "this estimator was saved or loaded."
+                f"{name} must be given for all rows: the classifiers that would predict "
+                "the class of the others were left out (classifiers=False) when this "
+                "estimator was saved or loaded."
             )
         if classifier is None:
+            domain = "source" if source else "target"
             raise ValueError(
-                f"{name} must be given for all {'source' if source else 'target'} "
-                "rows: that side of the fit was a distribution, so that nothing tells "
-                "the class of its rows."
+                f"{name} must be given for all {domain} rows: in the fit the {domain} "
+                "was a reference distribution, so there is no classifier that could "
+                "predict the class of its rows."
             )
-        codes[unknown] = classifier.predict(X if unknown.all() else X[unknown])
+        codes[unlabelled] = classifier.predict(X if unlabelled.all() else X[unlabelled])
         return codes
 
 
-def class_pairs(estimator, source, target, rng, known=None):
-    """Source and target rows of every class, and what is known of the classes.
+def class_pairs(
+    estimator: TransportEstimator,
+    source: Rows | None,
+    target: Rows | None,
+    rng: np.random.RandomState,
+    previous: ClassLabels | None = None,
+) -> tuple[list[RowPair], ClassLabels, dict[int, ClassMoments]]:
+    """Source and target rows of every class; target rows without a label get one.
 
     Parameters
     ----------
     estimator : NCFTransport
-    source, target : Rows
-        With labels; one of them None for a distribution.
+    source, target : Rows or None
+        With labels; at most one is None, for a reference distribution.
     rng : RandomState
-    known : ClassLabels, default=None
-        Of the earlier calls of a stream: classes may be missing from these rows.
+    previous : ClassLabels, default=None
+        Of the earlier calls of a stream; these rows need not have all its classes.
 
     Returns
     -------
     pairs : list of pairs of Rows
-        None for a distribution.
+        None for a reference distribution.
     labels : ClassLabels
     pooled : dict
-        Moments of classes of few rows (:func:`~sk_ncf._classes.pooling.pooled_moments`).
+        Moments of small classes (:func:`~sk_ncf._classes.pooling.pooled_moments`).
     """
-    sides = [_of_weight(rows) for rows in (source, target)]
-    given = [None if rows is None else rows.label for rows in sides]
-    labels = ClassLabels(common_classes(*given) if known is None else known.classes)
-    codes = [
-        None if label is None else encoded(name, label, labels.classes)
-        for name, label in zip(("y", "y_target"), given, strict=True)
-    ]
+    source, target = _of_positive_weight(source), _of_positive_weight(target)
+    y = None if source is None else source.label
+    y_target = None if target is None else target.label
+    labels = ClassLabels(
+        common_classes(y, y_target) if previous is None else previous.classes
+    )
+    codes = None if y is None else encode_labels("y", y, labels.classes)
+    target_codes = (
+        None
+        if y_target is None
+        else encode_labels("y_target", y_target, labels.classes)
+    )
     shared, pooled = estimator.class_conditional == "shared", {}
     if source is not None and target is not None:
-        earlier = None if known is None or shared else known.target_classifier
-        given_codes = codes[1] != -1
-        codes[1] = _named(labels, estimator.classifier, sides, codes, earlier)
-        if known is None and not shared:
-            pooled = _pooled(sides, codes, given_codes, len(labels.classes))
+        assert codes is not None and target_codes is not None
+        labelled = target_codes != -1
+        earlier = None if previous is None or shared else previous.target_classifier
+        samples = source, codes, target, target_codes
+        target_codes = _complete(labels, estimator.classifier, *samples, earlier)
+        if previous is None and not shared:
+            pooled = pooled_moments(
+                PooledSample(source.X, source.weight, codes),
+                PooledSample(target.X, target.weight, target_codes, labelled),
+                len(labels.classes),
+            )
     if not shared:
-        old = (None, None) if known is None else known.seen
-        seen = [_joined(*of_side) for of_side in zip(old, sides, codes, strict=True)]
-        fitted = [_fitted(estimator.classifier, rows) for rows in seen]
-        labels.classifier, labels.target_classifier = fitted
-        labels.seen = tuple(_some(rows, rng) for rows in seen)
-    parts = [_by_class(*of_side, labels) for of_side in zip(sides, codes, strict=True)]
+        given = (source, codes), (target, target_codes)
+        _fit_classifiers(labels, estimator.classifier, given, previous, rng)
+    n_classes = len(labels.classes)
+    parts = (
+        _by_class(source, codes, n_classes),
+        _by_class(target, target_codes, n_classes),
+    )
     return list(zip(*parts, strict=True)), labels, pooled
 
 
-def _of_weight(rows):
-    """The rows but those of weight 0, which are as good as not there."""
+def _of_positive_weight(rows: Rows | None) -> Rows | None:
+    """The rows without those of weight 0, which must not have any effect."""
     return None if rows is None else rows.take(rows.weight > 0)
 
 
-def _by_class(rows, codes, labels):
-    """Rows of every class, None for each where there are none at all."""
-    numbers = range(len(labels.classes))
-    return [None if rows is None else rows.take(codes == k) for k in numbers]
+def _by_class(
+    rows: Rows | None, codes: np.ndarray | None, n_classes: int
+) -> list[Rows | None]:
+    """Rows of every class, None for each if the domain is a distribution."""
+    if rows is None or codes is None:
+        return [None] * n_classes
+    return [rows.take(codes == k) for k in range(n_classes)]
 
 
-def _named(labels, classifier, sides, codes, earlier):
-    """Codes of all target rows; what is said of the naming is noted in `labels`."""
-    (source, target), (source_codes, target_codes) = sides, codes
-    unknown = target_codes == -1
-    if earlier is not None and unknown.any():  # a stream: as before
+def _complete(
+    labels: ClassLabels,
+    classifier: Classifier | None,
+    source: Rows,
+    codes: np.ndarray,
+    target: Rows,
+    target_codes: np.ndarray,
+    earlier: Any,
+) -> np.ndarray:
+    """Class indices of all target rows; sets the attributes about pseudo-labels."""
+    unlabelled = target_codes == -1
+    if earlier is not None and unlabelled.any():  # the classifier of the earlier calls
         target_codes = target_codes.copy()
-        target_codes[unknown] = earlier.predict(target.X[unknown])
-        labels.pseudo_label_fraction, labels.pseudo_label_accuracy = (
-            float(unknown.mean()),
-            np.nan,
-        )
+        target_codes[unlabelled] = earlier.predict(target.X[unlabelled])
+        labels.pseudo_label_fraction = float(unlabelled.mean())
+        labels.pseudo_label_accuracy = np.nan
         return target_codes
-    known_labels(target.label)
-    named = predict_pseudo_labels(
-        classifier, source.X, source_codes, target.X, target_codes
+    assert target.label is not None
+    non_missing_labels(target.label)
+    predicted = predict_pseudo_labels(
+        classifier, source.X, codes, target.X, target_codes
     )
-    labels.pseudo_label_fraction, labels.pseudo_label_accuracy = (
-        named.share,
-        named.accuracy,
+    labels.pseudo_label_fraction = predicted.fraction
+    labels.pseudo_label_accuracy = predicted.accuracy
+    return predicted.codes
+
+
+def _fit_classifiers(
+    labels: ClassLabels,
+    classifier: Classifier | None,
+    given: tuple[tuple[Rows | None, np.ndarray | None], ...],
+    previous: ClassLabels | None,
+    rng: np.random.RandomState,
+) -> None:
+    """Fit a classifier to the source rows and one to the target rows."""
+    old = (None, None) if previous is None else previous.seen or (None, None)
+    source, target = (
+        _append(earlier, rows, codes)
+        for earlier, (rows, codes) in zip(old, given, strict=True)
     )
-    return named.codes
+    labels.classifier = _fitted(classifier, source)
+    labels.target_classifier = _fitted(classifier, target)
+    labels.seen = _subsample(source, rng), _subsample(target, rng)
 
 
-def _pooled(sides, codes, known, n_classes):
-    (x, y), (codes_x, codes_y) = sides, codes
-    sides = (x.X, x.weight, codes_x), (y.X, y.weight, codes_y, known)
-    return pooled_moments(*sides, n_classes)
-
-
-def _joined(old, rows, codes):
-    """(rows, weights, codes) of this call and of what is left of the earlier ones."""
-    if rows is None:
+def _append(
+    old: LabelledRows | None, rows: Rows | None, codes: np.ndarray | None
+) -> LabelledRows | None:
+    """The rows of this call after those kept of the earlier calls."""
+    if rows is None or codes is None:
         return None
     new = rows.X, rows.weight, codes
     if old is None:
         return new
-    return tuple(np.concatenate(pair) for pair in zip(old, new, strict=True))
+    X, weight, codes = (np.concatenate(pair) for pair in zip(old, new, strict=True))
+    return X, weight, codes
 
 
-def _some(seen, rng):
-    if seen is None or len(seen[0]) <= AT_MOST_SEEN:
-        return seen
-    keep = rng.permutation(len(seen[0]))[:AT_MOST_SEEN]
-    return tuple(part[keep] for part in seen)
+def _subsample(
+    rows: LabelledRows | None, rng: np.random.RandomState
+) -> LabelledRows | None:
+    if rows is None or len(rows[0]) <= MAX_REMEMBERED:
+        return rows
+    keep = rng.permutation(len(rows[0]))[:MAX_REMEMBERED]
+    X, weight, codes = (part[keep] for part in rows)
+    return X, weight, codes
 
 
-def _fitted(classifier, seen):
-    if seen is None:
+def _fitted(classifier: Classifier | None, rows: LabelledRows | None) -> Any:
+    if rows is None:
         return None
-    X, weight, codes = seen
-    return fitted_classifier(
-        classifier, X, codes, None if np.ptp(weight) == 0 else weight
-    )
+    X, weight, codes = rows
+    equal = np.ptp(weight) == 0
+    return fitted_classifier(classifier, X, codes, None if equal else weight)

@@ -1,59 +1,66 @@
-"""The classes of a fit, and their codes."""
+"""The classes of a fit and their codes."""
+
+from typing import Any
 
 import numpy as np
 
-__all__ = ["common_classes", "encoded", "known_labels"]
+__all__ = ["common_classes", "encode_labels", "non_missing_labels"]
 
 
-def common_classes(source, target):
-    """The classes, sorted, of shape (K,): the same on both sides.
+def common_classes(source: np.ndarray | None, target: np.ndarray | None) -> np.ndarray:
+    """The sorted classes, of shape (K,); an error if source and target disagree.
 
     Parameters
     ----------
-    source, target : ndarray of object
-        Checked labels; None for the side that is a distribution.
+    source, target : ndarray of object or None
+        Checked labels; None for a domain that is a reference distribution.
     """
-    side, labels = ("target", target) if source is None else ("source", source)
-    n_missing = int(np.equal(labels, None).sum())
+    domain = "target" if source is None else "source"
+    labels = target if source is None else source
+    assert labels is not None  # a fit has at least one sample
+    n_missing = sum(label is None for label in labels)
     if n_missing:
         raise ValueError(
-            f"y has {n_missing} missing labels (-1, NaN or None) among the {side} rows: "
-            f"class_conditional needs the class of every {side} row."
+            f"y has {n_missing} missing labels (-1, NaN or None) among the {domain} "
+            f"rows: class_conditional needs the class of every {domain} row."
         )
     classes = np.unique(labels.tolist())
-    if source is None or target is None:
-        return classes
-    there = set(classes.tolist()), set(known_labels(target))
-    if there[0] != there[1]:
-        only = [sorted(a - b, key=str) for a, b in (there, there[::-1])]
-        raise ValueError(
-            "The classes of both sides must be the same. Only in the source (y): "
-            f"{_listed(only[0])}; only in the target (y_target): {_listed(only[1])}."
-        )
+    if source is not None and target is not None:
+        _check_same(set(classes.tolist()), set(non_missing_labels(target)))
     return classes
 
 
-def known_labels(target):
-    """Those of the labels of the target rows that are not missing, at least one."""
-    known = target[~np.equal(target, None)].tolist()
-    if not known:
+def _check_same(source: set[Any], target: set[Any]) -> None:
+    if source == target:
+        return
+    only = [sorted(a - b, key=str) for a, b in ((source, target), (target, source))]
+    raise ValueError(
+        "Source and target must have the same classes. Only in the source (y): "
+        f"{_listed(only[0])}; only in the target (y_target): {_listed(only[1])}."
+    )
+
+
+def non_missing_labels(target: np.ndarray) -> list[Any]:
+    """The labels of the labelled target rows; an error if there is none."""
+    labels = [label for label in target.tolist() if label is not None]
+    if not labels:
         raise ValueError(
-            "y_target has no known label: class_conditional needs at least one target "
-            "row of every class with its label. Without any, use class_conditional="
-            "False, which maps all rows alike."
+            "y_target has no label: class_conditional needs at least one labelled "
+            "target row of every class. Without any, use class_conditional=False, which "
+            "fits one map for all rows."
         )
-    return known
+    return labels
 
 
-def _listed(values, at_most=20):
+def _listed(values: list[Any], at_most: int = 20) -> str:
     more = f" and {len(values) - at_most} more" if len(values) > at_most else ""
     return f"{values[:at_most]}{more}"
 
 
-def encoded(name, labels, classes):
-    """Numbers of the classes, shape (n,), -1 where the label is missing."""
-    number = {value: k for k, value in enumerate(classes.tolist())}
-    codes = np.array([-1 if v is None else number.get(v, -2) for v in labels], int)
+def encode_labels(name: str, labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Indices of the classes, shape (n,); -1 if the label is missing."""
+    index = {value: k for k, value in enumerate(classes.tolist())}
+    codes = np.array([-1 if v is None else index.get(v, -2) for v in labels], int)
     if (codes == -2).any():
         unknown = sorted(set(labels[codes == -2]), key=str)
         raise ValueError(

@@ -1,11 +1,12 @@
-r"""Moments of small classes, pooled with each other as far as their rows call for it.
+r"""Moments of small classes, estimated jointly.
 
-A class of few rows whose moments are taken at their word is moved by the noise of those
-rows, and rows under a wrong name are moved to where that name would put them. Partial
-pooling, as in hierarchical models (Gelman and Hill, 2007, chapter 12): all small classes
-stay, move together, or move apart, whichever predicts target rows held out from it.
+The sample moments of a class with few rows are mostly noise, and wrong pseudo-labels bias
+them. So the moments of all small classes are pooled, as in hierarchical models (Gelman
+and Hill, 2007, chapter 12). Five candidates, from the identity to one linear map per
+class, are compared by the likelihood of held-out target rows.
 """
 
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -17,192 +18,241 @@ from sk_ncf._flow.moments import effective_size
 from sk_ncf._flow.shrinkage import oracle_shrinkage
 from sk_ncf._samples.sample import random_rows, unique_rows
 
-__all__ = ["pooled_moments"]
+__all__ = ["ClassMoments", "PooledSample", "pooled_moments"]
 
-SMALL = 10  # rows per feature of the smaller side, below which moments are pooled
-FEWEST = 20  # target rows that tell anything about a choice
+MAX_ROWS_PER_FEATURE = 10  # a class with fewer rows per feature is small
+MIN_TARGET_ROWS = 20  # with fewer no candidate can be selected
 N_FOLDS = 5
-N_PLANS = 5  # stay, shift together, shift apart, common matrix, matrix of every class
-DOUBT = 2.0  # standard errors that a plan must be better by than a simpler one
-AT_MOST = 2e8  # multiplications of a fold
+N_STANDARD_ERRORS = 2.0  # by which a candidate must be better than a simpler one
+MAX_OPERATIONS = 2e8  # multiplications in a fold
+
+Moments = tuple[np.ndarray, np.ndarray]  # mean (d,), covariance (d, d)
+ClassMoments = tuple[Moments, Moments]  # of source and target
 
 
-class Moments(NamedTuple):
-    """Of every class of one side, in units of the pooled deviations within classes."""
+class PooledSample(NamedTuple):
+    """Rows of one domain, their weights and classes."""
 
-    size: np.ndarray  # (K,) effective rows
+    X: np.ndarray  # (n, d)
+    weight: np.ndarray  # (n,)
+    codes: np.ndarray  # (n,)
+    labelled: np.ndarray | None = None  # (n,), False for a pseudo-label
+
+
+class Candidate(IntEnum):
+    """How the classes are mapped, from simple to complex."""
+
+    IDENTITY = 0
+    COMMON_SHIFT = 1
+    CLASS_SHIFTS = 2
+    COMMON_LINEAR_MAP = 3  # and a shift of every class
+    CLASS_LINEAR_MAPS = 4
+
+
+class _Estimates(NamedTuple):
+    """Moments of every class of one domain, with features scaled to unit deviations."""
+
+    size: np.ndarray  # (K,) effective number of rows
     mean: np.ndarray  # (K, d)
     cov: np.ndarray  # (K, d, d), shrunk towards the common one
-    common: np.ndarray  # (d, d)
+    common: np.ndarray  # (d, d), within-class covariance of all classes
 
 
-def pooled_moments(source, target, n_classes):
-    """Moments of both sides of the small classes, from which their maps start.
+def pooled_moments(
+    source: PooledSample, target: PooledSample, n_classes: int
+) -> dict[int, ClassMoments]:
+    """Moments of source and target of the small classes, which initialize their maps.
 
     Parameters
     ----------
-    source, target : tuple of arrays
-        Rows (n, d), their weights (n,), classes (n,) by number and, of the target,
-        whether the class was given (n,): a row that was named counts with every class.
+    source, target : PooledSample
+        The target has `labelled`. A row with a pseudo-label counts for every class.
     n_classes : int
 
     Returns
     -------
     dict
-        ((mean, covariance) of the source, of the target) by class; large classes, and
-        all where the rows are too few to tell, are left out.
+        ((mean, covariance) of the source, of the target) by class. Large classes are
+        left out, and all classes if there are too few rows to select a candidate.
     """
-    limit = SMALL * source[0].shape[1]
-    counts = [np.bincount(side[2], minlength=n_classes) for side in (source, target)]
-    few = np.flatnonzero((np.min(counts, axis=0) < limit) & (counts[0] > 0))
-    if len(few) < 2:
+    limit = MAX_ROWS_PER_FEATURE * source.X.shape[1]
+    counts = [np.bincount(s.codes, minlength=n_classes) for s in (source, target)]
+    small = np.flatnonzero((np.min(counts, axis=0) < limit) & (counts[0] > 0))
+    if len(small) < 2:
         return {}
-    source, target = (_canonical(side, few) for side in (source, target))
-    if len(target[0]) < FEWEST:
+    source, target = _distinct_rows(source, small), _distinct_rows(target, small)
+    if len(target.X) < MIN_TARGET_ROWS:
         return {}
-    unit = _units(source, target, len(few))
-    if unit is None:
+    scale = _feature_scales(source, target, len(small))
+    if scale is None:
         return {}
-    source, target = ((rows / unit, *rest) for rows, *rest in (source, target))
-    plan = _chosen_plan(source, target, len(few))
-    x, y = (_moments(side, len(few)) for side in (source, target))
-    outer = np.outer(unit, unit)
+    source, target = (s._replace(X=s.X / scale) for s in (source, target))
+    candidate = _select_candidate(source, target, len(small))
+    x, y = _estimates(source, len(small)), _estimates(target, len(small))
+    outer = np.outer(scale, scale)
     return {
-        k: tuple((mean * unit, cov * outer) for mean, cov in sides)
-        for k, sides in zip(few, zip(*_planned(x, y, plan), strict=True), strict=True)
+        int(k): (
+            (mean_x * scale, cov_x * outer),
+            (mean_y * scale, cov_y * outer),
+        )
+        for k, (mean_x, cov_x), (mean_y, cov_y) in zip(
+            small, *_candidate_moments(x, y, candidate), strict=True
+        )
     }
 
 
-def _sizes(side, n_classes):
-    return np.array(
-        [_size(side[1][side[2] == k]) for k in range(n_classes)], dtype=np.float64
-    )
+def _distinct_rows(sample: PooledSample, small: np.ndarray) -> PooledSample:
+    """Distinct rows of the small classes in lexicographic order, classes renumbered.
 
-
-def _size(weight):
-    return effective_size(weight) if len(weight) else 0.0
-
-
-def _canonical(side, few):
-    """Distinct rows of the small classes, in an order of their own, classes renumbered.
-
-    So that a weight of two is the same as a row given twice.
+    A weight of two is then the same as a row given twice.
     """
-    rows, weight, *codes = side
-    mine = np.isin(codes[0], few)
-    table = np.column_stack([rows[mine], *(c[mine] for c in codes)])
-    distinct = unique_rows(table.astype(np.float64), weight[mine])
-    d, table = rows.shape[1], np.asarray(distinct.X)
-    codes = [np.searchsorted(few, table[:, d]), *table[:, d + 1 :].T]
-    return table[:, :d], distinct.weight, *codes
+    mine = np.isin(sample.codes, small)
+    columns = [sample.codes[mine]]
+    if sample.labelled is not None:
+        columns.append(sample.labelled[mine])
+    table = np.column_stack([sample.X[mine], *columns]).astype(np.float64)
+    distinct = unique_rows(table, sample.weight[mine])
+    d, rows = sample.X.shape[1], np.asarray(distinct.X)
+    labelled = None if sample.labelled is None else rows[:, d + 1] > 0
+    codes = np.searchsorted(small, rows[:, d])
+    return PooledSample(rows[:, :d], distinct.weight, codes, labelled)
 
 
-def _units(source, target, n_classes):
-    """Pooled deviations within classes, (d,); None where one side has none at all."""
-    variances = [_within(*side[:3], n_classes).diagonal() for side in (source, target)]
+def _feature_scales(
+    source: PooledSample, target: PooledSample, n_classes: int
+) -> np.ndarray | None:
+    """Standard deviations within classes, (d,); None if a domain has none at all."""
+    variances = [
+        _within_covariance(s, _class_means(s, n_classes)).diagonal()
+        for s in (source, target)
+    ]
     if min(v.sum() for v in variances) <= 0:
         return None
-    unit = np.sqrt(np.mean(variances, axis=0))
-    return np.where(unit > 0, unit, unit.max())
+    scale = np.sqrt(np.mean(variances, axis=0))
+    return np.where(scale > 0, scale, scale.max())
 
 
-def _within(X, weight, codes, n_classes):
-    """Pooled covariance (d, d) of the deviations from the class means."""
-    mean = _means(X, weight, codes, n_classes)
-    centred = X - mean[codes]
-    return centred.T @ (weight[:, None] / weight.sum() * centred)
+def _within_covariance(sample: PooledSample, mean: np.ndarray) -> np.ndarray:
+    """Covariance (d, d) of the deviations from the class means."""
+    centred = sample.X - mean[sample.codes]
+    return centred.T @ (sample.weight[:, None] / sample.weight.sum() * centred)
 
 
-def _means(X, weight, codes, n_classes):
-    total = np.bincount(codes, weight, n_classes)
-    sums = np.zeros((n_classes, X.shape[1]))
-    np.add.at(sums, codes, weight[:, None] * X)
+def _class_means(sample: PooledSample, n_classes: int) -> np.ndarray:
+    total = np.bincount(sample.codes, sample.weight, n_classes)
+    sums = np.zeros((n_classes, sample.X.shape[1]))
+    np.add.at(sums, sample.codes, sample.weight[:, None] * sample.X)
     return sums / np.maximum(total, np.finfo(float).tiny)[:, None]
 
 
-def _moments(side, n_classes):
-    """Moments of every class; a class counts as much as d rows of the common law."""
-    X, weight, codes = side[:3]
-    d, size = X.shape[1], _sizes(side, n_classes)
-    mean = _means(X, weight, codes, n_classes)
-    common = oracle_shrinkage(_within(X, weight, codes, n_classes), size.sum())
+def _effective_sizes(sample: PooledSample, n_classes: int) -> np.ndarray:
+    weights = [sample.weight[sample.codes == k] for k in range(n_classes)]
+    return np.array([effective_size(w) if len(w) else 0.0 for w in weights])
+
+
+def _estimates(sample: PooledSample, n_classes: int) -> _Estimates:
+    """Moments of every class; the common covariance has the weight of d rows."""
+    d, size = sample.X.shape[1], _effective_sizes(sample, n_classes)
+    mean = _class_means(sample, n_classes)
+    common = oracle_shrinkage(_within_covariance(sample, mean), size.sum())
     cov = np.repeat(d * common[None], n_classes, axis=0)
     for k in np.flatnonzero(size):
-        centred, share = X[codes == k] - mean[k], weight[codes == k]
-        cov[k] += size[k] * centred.T @ (share[:, None] / share.sum() * centred)
-    return Moments(size, mean, cov / (size + d)[:, None, None], common)
+        of_class = sample.codes == k
+        centred, weight = sample.X[of_class] - mean[k], sample.weight[of_class]
+        cov[k] += size[k] * centred.T @ (weight[:, None] / weight.sum() * centred)
+    return _Estimates(size, mean, cov / (size + d)[:, None, None], common)
 
 
-def _planned(x, y, plan):
-    """(mean, covariance) of every class, source and target, as far as a plan goes."""
-    shift, together = _shifts(x, y)
-    if plan < 2:
-        shift = np.broadcast_to(together if plan else 0.0, shift.shape)
-    stay = (x.cov, x.cov)
-    covariances = (stay, stay, stay, (_all(x), _all(y)), (x.cov, y.cov))[plan]
-    means = x.mean, x.mean + shift
-    return [list(zip(*s, strict=True)) for s in zip(means, covariances, strict=True)]
+def _candidate_moments(
+    x: _Estimates, y: _Estimates, candidate: int
+) -> tuple[list[Moments], list[Moments]]:
+    """Moments of every class, source and target, whose Gaussian map is the candidate."""
+    shift, common_shift = _mean_shifts(x, y)
+    if candidate < Candidate.CLASS_SHIFTS:
+        none = candidate == Candidate.IDENTITY
+        shift = np.broadcast_to(0.0 if none else common_shift, shift.shape)
+    cov_x, cov_y = x.cov, x.cov
+    if candidate == Candidate.COMMON_LINEAR_MAP:
+        cov_x = np.broadcast_to(x.common, x.cov.shape)
+        cov_y = np.broadcast_to(y.common, y.cov.shape)
+    elif candidate == Candidate.CLASS_LINEAR_MAPS:
+        cov_y = y.cov
+    target_mean = x.mean + shift
+    return (
+        list(zip(x.mean, cov_x, strict=True)),
+        list(zip(target_mean, cov_y, strict=True)),
+    )
 
 
-def _all(side):
-    return np.broadcast_to(side.common, side.cov.shape)
+def _mean_shifts(x: _Estimates, y: _Estimates) -> tuple[np.ndarray, np.ndarray]:
+    r"""Shift of the mean of every class (K, d), and their common shift (d,).
 
-
-def _shifts(x, y):
-    r"""Shift of every class (K, d), and the common one (d,).
-
-    What is a class's own is shrunk by :math:`(1 - s^2 / q^2)_+`, q its length in units
-    of the deviations within classes and s what it would be by noise alone (James and
-    Stein, 1961).
+    The difference to the common shift is shrunk by :math:`(1 - s^2 / q^2)_+`. Here q is
+    its length in units of the deviations within classes, and s is the length expected
+    from noise alone (James and Stein, 1961).
     """
     d = x.mean.shape[1]
     own = y.mean - x.mean
-    together = y.size @ own / y.size.sum()
-    own = np.where(y.size[:, None] > 0, own - together, 0.0)
+    common = y.size @ own / y.size.sum()
+    own = np.where(y.size[:, None] > 0, own - common, 0.0)
     length = np.einsum(
         "ki,ki->k", own, np.linalg.solve((x.common + y.common) / 2, own.T).T
     )
     noise = d * (1 / x.size + 1 / np.maximum(y.size, 1))
-    share = 1 - noise / np.maximum(length, noise)
-    return together + share[:, None] * own, together
+    factor = 1 - noise / np.maximum(length, noise)
+    return common + factor[:, None] * own, common
 
 
-def _chosen_plan(source, target, n_classes):
-    """The simplest plan that is not worse than the best one beyond doubt."""
-    rng = np.random.RandomState(0)
-    X, weight, codes, known = target
-    fold = rng.permutation(len(X)) % N_FOLDS
-    x = _moments(source, n_classes)
-    scores = np.full((N_PLANS, len(X)), np.nan)
-    at_most = max(50, int(AT_MOST / (n_classes * X.shape[1] ** 2)))
+def _select_candidate(
+    source: PooledSample, target: PooledSample, n_classes: int
+) -> int:
+    """The simplest candidate within two standard errors of the best one."""
+    scores = _cross_validated_scores(source, target, n_classes)
+    scored = ~np.isnan(scores[0])
+    weight = target.weight[scored] / target.weight[scored].sum()
+    scores = scores[:, scored]
+    behind = (scores @ weight).max() - scores @ weight
+    lead = scores[behind.argmin()] - scores
+    error = np.sqrt(np.square(weight * (lead - behind[:, None])).sum(1))
+    return int(np.argmax(behind <= N_STANDARD_ERRORS * error))
+
+
+def _cross_validated_scores(
+    source: PooledSample, target: PooledSample, n_classes: int
+) -> np.ndarray:
+    """Held-out log-likelihood of every target row, (n_candidates, n); some are nan."""
+    assert target.labelled is not None
+    rng, n = np.random.RandomState(0), len(target.X)
+    fold = rng.permutation(n) % N_FOLDS
+    x = _estimates(source, n_classes)
+    scores = np.full((len(Candidate), n), np.nan)
+    at_most = max(50, int(MAX_OPERATIONS / (n_classes * target.X.shape[1] ** 2)))
     for f in range(N_FOLDS):
         train, test = fold != f, np.flatnonzero(fold == f)
         test = test[random_rows(len(test), at_most, rng)]
-        y = _moments((X[train], weight[train], codes[train]), n_classes)
-        for plan in range(N_PLANS):
-            likelihood = _likelihood(X[test], x, y, plan)
-            scores[plan, test] = np.where(
-                known[test] > 0,
-                likelihood[np.arange(len(test)), codes[test]],
+        part = (target.X[train], target.weight[train], target.codes[train])
+        y = _estimates(PooledSample(*part), n_classes)
+        for candidate in Candidate:
+            likelihood = _log_likelihood(target.X[test], x, y, candidate)
+            scores[candidate, test] = np.where(
+                target.labelled[test],
+                likelihood[np.arange(len(test)), target.codes[test]],
                 logsumexp(likelihood, axis=1),
             )
-    judged = ~np.isnan(scores[0])
-    scores, weight = scores[:, judged], weight[judged] / weight[judged].sum()
-    behind = (scores @ weight).max() - scores @ weight
-    lead = scores[behind.argmin()] - scores
-    doubt = np.sqrt(np.square(weight * (lead - behind[:, None])).sum(1))
-    return int(np.argmax(behind <= DOUBT * doubt))
+    return scores
 
 
-def _likelihood(X, x, y, plan):
-    """Log of class share times density of rows under the moved source, (n, K)."""
-    means, covariances = zip(*_planned(x, y, plan)[1], strict=True)
-    if plan == 3:  # the common matrix moves the class's own covariance
+def _log_likelihood(
+    X: np.ndarray, x: _Estimates, y: _Estimates, candidate: int
+) -> np.ndarray:
+    """Log of the class prior times the density of rows in the mapped class, (n, K)."""
+    means, covariances = zip(*_candidate_moments(x, y, candidate)[1], strict=True)
+    if candidate == Candidate.COMMON_LINEAR_MAP:  # applied to the class's covariance
         matrix = gaussian_map(x.common, y.common)
         covariances = matrix @ x.cov @ matrix
-    share = np.log((y.size + 1) / (y.size + 1).sum())
-    out = np.empty((len(X), len(share)))
+    prior = np.log((y.size + 1) / (y.size + 1).sum())
+    out = np.empty((len(X), len(prior)))
     for k, root in enumerate(np.linalg.cholesky(np.asarray(covariances))):
         z = solve_triangular(root, (X - means[k]).T, lower=True)
-        out[:, k] = share[k] - np.square(z).sum(0) / 2 - np.log(root.diagonal()).sum()
+        out[:, k] = prior[k] - np.square(z).sum(0) / 2 - np.log(root.diagonal()).sum()
     return out

@@ -1,6 +1,6 @@
-"""A class for every target row, where only some of them have a label."""
+"""Pseudo-labels for unlabelled target rows, by self-training."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import softmax
@@ -9,34 +9,50 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.semi_supervised import SelfTrainingClassifier
 
 from sk_ncf._classes.classifiers import fitted_classifier, new_classifier
-from sk_ncf._classes.pooling import pooled_moments
+from sk_ncf._classes.pooling import PooledSample, pooled_moments
 from sk_ncf._flow.preconditioner import Preconditioner
+from sk_ncf._inputs.types import Classifier
 from sk_ncf._samples.sample import random_rows
 from sk_ncf.costs import SquaredEuclidean
 
 __all__ = ["PseudoLabels", "predict_pseudo_labels"]
 
-ROUNDS = 5  # of self-training, each of which names a fifth of the rows, and of moving
-MOST = 2000  # source rows that the naming classifier learns from
-HEAVIEST = 10  # times that a label counts next to a source row
+N_ROUNDS = 5  # of self-training, which labels a fifth of the rows in each
+MAX_SOURCE_ROWS = 2000  # that the classifier learns from
+MAX_LABEL_WEIGHT = 10  # weight of a target label, if a source row has weight 1
 
 
 class PseudoLabels(NamedTuple):
-    """Classes of all target rows, and what is known about how they were found."""
+    """Classes of all target rows, and what is known about their quality."""
 
     codes: np.ndarray  # (n,), none of them -1
-    share: float  # of the rows that were named
-    accuracy: float  # on labels held out from the naming; nan where they are too few
-    pooled: bool  # whether the source rows helped
+    fraction: float  # of the rows that got a pseudo-label
+    accuracy: float  # on held-out labels; nan if a class has only one label
+    uses_source: bool  # whether the classifier learns from source rows too
 
 
-def predict_pseudo_labels(classifier, source, source_codes, target, codes):
-    """Name the target rows whose code is -1, by a self-trained classifier.
+class _Labelled(NamedTuple):
+    """Labelled source rows, if they are used, and partly labelled target rows."""
 
-    It learns from the target rows alone or from source rows too, the labels then
-    counting several times: the source is left out where the classifier itself, without
-    self-training, is right more often without it, by a standard error, on labels held
-    out.
+    X: np.ndarray | None  # (n, d)
+    codes: np.ndarray | None  # (n,)
+    target: np.ndarray  # (m, d)
+    target_codes: np.ndarray  # (m,), -1 without a label
+
+
+def predict_pseudo_labels(
+    classifier: Classifier | None,
+    source: np.ndarray,
+    source_codes: np.ndarray,
+    target: np.ndarray,
+    codes: np.ndarray,
+) -> PseudoLabels:
+    """Predict a label for the target rows whose code is -1.
+
+    A classifier is self-trained on the target rows alone, or on source rows too; then
+    every target label has a larger weight. The choice is made by the accuracy of the
+    classifier, without self-training, on held-out labels. The source is left out if
+    that is better by a standard error.
 
     Parameters
     ----------
@@ -50,130 +66,136 @@ def predict_pseudo_labels(classifier, source, source_codes, target, codes):
     -------
     PseudoLabels
     """
-    unknown = codes == -1
-    if not unknown.any():
+    unlabelled = codes == -1
+    if not unlabelled.any():
         return PseudoLabels(codes, 0.0, 1.0, False)
-    some = np.sort(random_rows(len(source), MOST, np.random.RandomState(0)))
-    source, source_codes = source[some], source_codes[some]
-    sides = [(None, None), (source, source_codes)]
-    alone, pooled = (_accuracy(classifier, *s, target, codes, 0) for s in sides)
-    # With the source, naming goes on to learn more: alone must be better beyond doubt.
-    doubt = np.sqrt(alone * (1 - alone) / (~unknown).sum())
-    use_source = bool(alone - pooled <= doubt)
+    some = np.sort(random_rows(len(source), MAX_SOURCE_ROWS, np.random.RandomState(0)))
+    without = _Labelled(None, None, target, codes)
+    with_source = _Labelled(source[some], source_codes[some], target, codes)
+    alone, joint = (_accuracy(classifier, s, 0) for s in (without, with_source))
+    # The source rows keep helping in self-training, so they are used in case of doubt.
+    doubt = np.sqrt(alone * (1 - alone) / (~unlabelled).sum())
+    uses_source = bool(alone - joint <= doubt)
     if np.isnan(alone):
-        use_source = _source_knows(classifier, source, source_codes, target, codes)
-    side = sides[use_source]
-    out = _codes(classifier, *side, target, codes)
-    accuracy = _accuracy(classifier, *side, target, codes, ROUNDS)
-    return PseudoLabels(out, float(unknown.mean()), float(accuracy), use_source)
+        uses_source = _source_beats_chance(classifier, with_source)
+    chosen = with_source if uses_source else without
+    predicted = _predict_codes(classifier, chosen)
+    accuracy = _accuracy(classifier, chosen, N_ROUNDS)
+    return PseudoLabels(predicted, float(unlabelled.mean()), accuracy, uses_source)
 
 
-def _codes(classifier, source, source_codes, target, codes):
-    """Classes of all target rows, as the classifier names them in the end.
+def _predict_codes(classifier: Classifier | None, rows: _Labelled) -> np.ndarray:
+    """Classes of all target rows after the last round.
 
-    Where it learns from the source, the source rows are moved to the rows that were
-    named, class by class, to learn and to name again.
+    If source rows are used, they are mapped to the target rows class by class, by the
+    pseudo-labels of the last round, and the classifier is fitted to them again.
     """
-    out, unknown = codes.copy(), codes == -1
-    model = _trained(classifier, source, source_codes, target, codes, ROUNDS)
-    out[unknown] = model.predict(target[unknown])
-    for _ in range(0 if source is None else ROUNDS):
-        moved = _moved(source, source_codes, target, out, ~unknown)
-        model = _trained(classifier, moved, source_codes, target, codes, 0)
-        out[unknown] = model.predict(target[unknown])
+    out, unlabelled = rows.target_codes.copy(), rows.target_codes == -1
+    model = _self_trained(classifier, rows, N_ROUNDS)
+    out[unlabelled] = model.predict(rows.target[unlabelled])
+    for _ in range(0 if rows.X is None else N_ROUNDS):
+        model = _self_trained(classifier, rows._replace(X=_mapped(rows, out)), 0)
+        out[unlabelled] = model.predict(rows.target[unlabelled])
     return out
 
 
-def _moved(source, source_codes, target, codes, known):
-    """Source rows, each moved by the Gaussian map of its class, where the target has it."""
-    moved, ones = source.astype(np.float64), np.ones(len(source) + len(target))
-    from_side = source, ones[: len(source)], source_codes
-    to_side = target, ones[: len(target)], codes, known
+def _mapped(rows: _Labelled, codes: np.ndarray) -> np.ndarray:
+    """Source rows under the Gaussian map of their class, if the target has the class."""
+    assert rows.X is not None and rows.codes is not None
+    mapped, ones = rows.X.astype(np.float64), np.ones(len(rows.X) + len(rows.target))
+    weight, target_weight = ones[: len(rows.X)], ones[: len(rows.target)]
     pooled = pooled_moments(
-        from_side, to_side, max(source_codes.max(), codes.max()) + 1
+        PooledSample(rows.X, weight, rows.codes),
+        PooledSample(rows.target, target_weight, codes, rows.target_codes != -1),
+        max(rows.codes.max(), codes.max()) + 1,
     )
-    for k in np.intersect1d(source_codes, codes):
-        x, y = source[source_codes == k], target[codes == k]
+    for k in np.intersect1d(rows.codes, codes):
+        x, y = rows.X[rows.codes == k], rows.target[codes == k]
         if k in pooled:
             frame = Preconditioner.of_moments(SquaredEuclidean(), pooled[k])
         else:
             weights = ones[: len(x)], ones[: len(y)]
             frame = Preconditioner.fit(x, y, SquaredEuclidean(), *weights)
-        moved[source_codes == k] = frame.target.inverse(frame.source.forward(x))
-    return moved
+        mapped[rows.codes == k] = frame.target.inverse(frame.source.forward(x))
+    return mapped
 
 
-def _accuracy(classifier, source, source_codes, target, codes, rounds):
-    """On known labels that were hidden, in turn; nan where a class has but one.
+def _accuracy(classifier: Classifier | None, rows: _Labelled, n_rounds: int) -> float:
+    """Cross-validated accuracy on the target labels; nan if a class has only one.
 
-    Of the classifier alone (no rounds), or of the naming as a whole.
+    Of the classifier alone for `n_rounds` = 0, else of the pseudo-labels.
     """
-    known = np.flatnonzero(codes != -1)
-    least = np.unique(codes[known], return_counts=True)[1].min()
-    if least < 2:
+    labelled = np.flatnonzero(rows.target_codes != -1)
+    smallest = np.unique(rows.target_codes[labelled], return_counts=True)[1].min()
+    if smallest < 2:
         return np.nan
-    folds = StratifiedKFold(min(3, least), shuffle=True, random_state=0)
-    right = []
-    for _, hidden in folds.split(known, codes[known]):
-        part, rows = codes.copy(), known[hidden]
-        part[rows] = -1
-        known_of_fold = classifier, source, source_codes, target, part
-        if rounds:
-            right.append(_codes(*known_of_fold)[rows] == codes[rows])
-            if len(target) > MOST:  # one fold tells enough
-                break
+    folds = StratifiedKFold(min(3, smallest), shuffle=True, random_state=0)
+    correct = []
+    for _, fold in folds.split(labelled, rows.target_codes[labelled]):
+        codes, hidden = rows.target_codes.copy(), labelled[fold]
+        codes[hidden] = -1
+        training = rows._replace(target_codes=codes)
+        if n_rounds:
+            predicted = _predict_codes(classifier, training)[hidden]
         else:
-            named = _trained(*known_of_fold, 0).predict(target[rows])
-            right.append(named == codes[rows])
-    return np.concatenate(right).mean()
+            model = _self_trained(classifier, training, 0)
+            predicted = model.predict(rows.target[hidden])
+        correct.append(predicted == rows.target_codes[hidden])
+        if n_rounds and len(rows.target) > MAX_SOURCE_ROWS:  # one fold is enough
+            break
+    return float(np.concatenate(correct).mean())
 
 
-def _source_knows(classifier, source, source_codes, target, codes):
-    """Whether a classifier of the source is right about the labels as often as chance."""
-    known = codes != -1
-    model = fitted_classifier(classifier, source, source_codes)
-    right = (model.predict(target[known]) == codes[known]).mean()
-    return bool(right >= 1 / len(np.unique(source_codes)))
+def _source_beats_chance(classifier: Classifier | None, rows: _Labelled) -> bool:
+    """Whether a classifier of the source predicts the target labels, or only guesses."""
+    assert rows.X is not None and rows.codes is not None
+    labelled = rows.target_codes != -1
+    model = fitted_classifier(classifier, rows.X, rows.codes)
+    correct = model.predict(rows.target[labelled]) == rows.target_codes[labelled]
+    return bool(correct.mean() >= 1 / len(np.unique(rows.codes)))
 
 
-def _trained(classifier, source, source_codes, target, codes, rounds):
-    """A classifier of the labels, which names the other rows in some rounds."""
-    known = codes != -1
-    rows, y = target[known], codes[known]
+def _self_trained(classifier: Classifier | None, rows: _Labelled, n_rounds: int) -> Any:
+    """A classifier fitted to the labels, and self-trained in `n_rounds` rounds."""
+    labelled = rows.target_codes != -1
+    X, y = rows.target[labelled], rows.target_codes[labelled]
     n_classes = len(np.unique(y))
-    if source is not None:
-        times = int(np.clip(len(source) // len(y), 1, HEAVIEST))
-        rows = np.concatenate([source, np.repeat(rows, times, axis=0)])
-        y = np.concatenate([source_codes, np.repeat(y, times)])
-    n_unknown = len(target) - known.sum() if rounds else 0
-    model = new_classifier(classifier, len(y) + n_unknown, n_classes)
-    if not n_unknown:
-        return model.fit(rows, y)
+    if rows.X is not None and rows.codes is not None:
+        times = int(np.clip(len(rows.X) // len(y), 1, MAX_LABEL_WEIGHT))
+        X = np.concatenate([rows.X, np.repeat(X, times, axis=0)])
+        y = np.concatenate([rows.codes, np.repeat(y, times)])
+    n_unlabelled = len(rows.target) - labelled.sum() if n_rounds else 0
+    model = new_classifier(classifier, len(y) + n_unlabelled, n_classes)
+    if not n_unlabelled:
+        return model.fit(X, y)
     if not hasattr(model, "predict_proba"):
-        model = _ByMargin(model)
+        model = _MarginProbabilities(model)
+    k_best = -(-n_unlabelled // n_rounds)
     trainer = SelfTrainingClassifier(
-        model, criterion="k_best", k_best=-(-n_unknown // rounds), max_iter=rounds - 1
+        model, criterion="k_best", k_best=k_best, max_iter=n_rounds - 1
     )
-    rows, y = [rows, target[~known]], [y, codes[~known]]
-    return trainer.fit(np.concatenate(rows), np.concatenate(y))
+    X = np.concatenate([X, rows.target[~labelled]])
+    return trainer.fit(X, np.concatenate([y, rows.target_codes[~labelled]]))
 
 
-class _ByMargin(ClassifierMixin, BaseEstimator):
-    """A classifier without probabilities, its margins in the place of them."""
+class _MarginProbabilities(ClassifierMixin, BaseEstimator):
+    """Gives a classifier without probabilities the softmax of its margins."""
 
-    def __init__(self, classifier):
+    def __init__(self, classifier: Any) -> None:
         self.classifier = classifier
 
-    def fit(self, X, y):
+    def fit(self, X: np.ndarray, y: np.ndarray) -> "_MarginProbabilities":
         self.classifier_ = clone(self.classifier).fit(X, y)
         self.classes_ = self.classifier_.classes_
         return self
 
-    def predict(self, X):
-        return self.classifier_.predict(X)
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        labels: np.ndarray = self.classifier_.predict(X)
+        return labels
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
         margin = self.classifier_.decision_function(X)
         if margin.ndim == 1:
             margin = np.stack([-margin, margin], axis=1) / 2
-        return softmax(margin, axis=1)
+        probabilities: np.ndarray = softmax(margin, axis=1)
+        return probabilities

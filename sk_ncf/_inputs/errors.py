@@ -1,10 +1,13 @@
-"""What leaves the package says whose value was wrong, whoever noticed."""
+"""Checks of single values, with error messages that name the argument."""
 
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 __all__ = [
     "LARGEST",
@@ -13,19 +16,21 @@ __all__ = [
     "as_generator",
     "check_finite",
     "check_size",
+    "errors_mention",
     "is_number",
-    "named",
 ]
 
 LARGEST_SETTING = 1e30  # weights, rates, tolerances: finite in float32 when squared
 LARGEST = 1e100  # of values: their squares, summed up, are floating-point numbers too
 
+FloatOrArray = TypeVar("FloatOrArray", float, np.ndarray)
+
 
 @contextmanager
-def named(name):
-    """Errors of others' checks, as ValueError or TypeError that say whose value it was.
+def errors_mention(name: str) -> Iterator[None]:
+    """Turn errors of other libraries into errors that mention the argument `name`.
 
-    NumPy's warnings on the way to such an error are silenced.
+    They become ValueError or TypeError. NumPy's floating-point warnings are silenced.
 
     Yields
     ------
@@ -43,18 +48,21 @@ def named(name):
         raise kind(f"{name}: {text}") from error
 
 
-def as_array(name, value, dtype=None):
-    """`value` as an array, or an error that names it."""
-    with named(name):
-        # By way of objects, a NaN among strings stays a NaN.
+def as_array(name: str, value: Any, dtype: DTypeLike | None = None) -> np.ndarray:
+    """`value` as an array, or an error that mentions `name`."""
+    with errors_mention(name):
+        # As objects, because NumPy turns a NaN among strings into the string "nan".
         array = np.asarray(value, dtype=object if dtype is object else None)
         if dtype is not None and array.dtype.kind == "c":
             raise ValueError("must be real numbers, got complex ones.")
         return array.astype(dtype or array.dtype, copy=False)
 
 
-def as_generator(random_state):
-    """NumPy's generator of a seed; NumPy itself crashes on some values."""
+def as_generator(random_state: int | np.random.Generator | None) -> np.random.Generator:
+    """NumPy's generator for a seed.
+
+    The seed is checked first, because NumPy crashes the interpreter on some values.
+    """
     if isinstance(random_state, np.random.Generator):
         return random_state
     if random_state is None or (
@@ -67,7 +75,7 @@ def as_generator(random_state):
     )
 
 
-def is_number(value, low, high):
+def is_number(value: Any, low: float, high: float) -> bool:
     """Whether `value` is a real number in [low, high]."""
     try:
         return isinstance(value, Real) and low <= float(value) <= high
@@ -75,8 +83,8 @@ def is_number(value, low, high):
         return False
 
 
-def check_size(name, rows):
-    """Raise where rows, of at least one value, hold any above LARGEST in size."""
+def check_size(name: str, rows: np.ndarray) -> None:
+    """Raise if any absolute value is above LARGEST; no rows are fine."""
     most = max(float(rows.max()), -float(rows.min())) if rows.size else 0.0
     if most > LARGEST:
         raise ValueError(
@@ -85,11 +93,11 @@ def check_size(name, rows):
         )
 
 
-def check_finite(values, what):
-    """The values, or an error where any of them has overflowed."""
+def check_finite(values: FloatOrArray, what: str) -> FloatOrArray:
+    """The values; an error if any of them has overflowed."""
     if not np.isfinite(values).all():
         raise ValueError(
-            f"{what} is beyond floating-point numbers for some rows: they are too far "
-            "from those of the fit, or from each other, for this cost and data type."
+            f"{what} overflows for some rows: they are too far from the rows of the "
+            "fit, or from each other, for this cost and data type."
         )
     return values

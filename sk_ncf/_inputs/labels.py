@@ -1,6 +1,8 @@
 """Validation of class labels."""
 
+from collections.abc import Iterable
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
@@ -9,23 +11,23 @@ from sk_ncf._inputs.errors import as_array
 __all__ = ["checked_labels"]
 
 
-def checked_labels(name, labels, n):
-    """Labels as an array of objects of shape (n,), None where they are missing.
+def checked_labels(name: str, labels: Any, n: int) -> np.ndarray:
+    """Labels as an array of objects of shape (n,), None where one is missing.
 
-    Missing is -1, NaN, None or pandas' NA. Integers, strings, booleans and pandas
-    categoricals are labels; numbers that are no integers are not.
+    Missing labels are -1, NaN, None and pandas' NA. Integers, strings, booleans and
+    pandas categoricals are labels. Numbers that are not whole raise an error.
     """
     values = _one_dimensional(name, labels, n)
-    kept = np.array([not _is_missing(value) for value in values], dtype=bool)
-    known = values[kept]
-    _check_kind(name, known)
+    is_label = np.array([not _is_missing(value) for value in values], dtype=bool)
+    given = values[is_label]
+    _check_kind(name, given)
     out = np.full(n, None, dtype=object)
-    out[kept] = known
+    out[is_label] = given
     return out
 
 
-def _one_dimensional(name, labels, n):
-    mixed = isinstance(labels, list | tuple)  # or a NaN among strings becomes "nan"
+def _one_dimensional(name: str, labels: Any, n: int) -> np.ndarray:
+    mixed = isinstance(labels, list | tuple)  # NumPy makes a NaN among strings "nan"
     values = as_array(name, labels, object if mixed else None)
     if values.ndim == 0:
         raise ValueError(f"{name} must have shape ({n},), got {labels!r}.")
@@ -33,17 +35,17 @@ def _one_dimensional(name, labels, n):
         values = values[:, 0]
     if values.shape != (n,):
         raise ValueError(f"{name} must have shape ({n},), got {values.shape}.")
-    return np.array([_plain(value) for value in values], dtype=object)
+    return np.array([_python_value(value) for value in values], dtype=object)
 
 
-def _plain(value):
-    """Python's own type; a whole number is that integer, as in y = [0., 1.]."""
+def _python_value(value: Any) -> Any:
+    """A plain Python value; a whole float becomes an integer, as in y = [0., 1.]."""
     value = value.item() if isinstance(value, np.generic) else value
     whole = isinstance(value, float) and value.is_integer()
     return int(value) if whole else value
 
 
-def _is_missing(value):
+def _is_missing(value: Any) -> bool:
     if value is None or isinstance(value, str | bytes):
         return value is None
     try:
@@ -52,26 +54,32 @@ def _is_missing(value):
         return True
 
 
-def _kind(value):
-    for kind, name in ((str, "string"), (bool, "boolean"), (Real, "number")):
+def _kind(value: Any) -> str:
+    kinds: tuple[tuple[type, str], ...] = (
+        (str, "string"),
+        (bool, "boolean"),
+        (Real, "number"),
+    )
+    for kind, name in kinds:
         if isinstance(value, kind):
             return name
     return type(value).__name__
 
 
-def _check_kind(name, known):
-    kinds = sorted({_kind(value) for value in known})
+def _check_kind(name: str, given: Iterable[Any]) -> None:
+    given = list(given)
+    kinds = sorted({_kind(value) for value in given})
     if len(kinds) > 1:
         raise ValueError(
             f"{name} must hold labels of one kind, got a mixture of {kinds}."
         )
     if not {*kinds} <= {"string", "boolean", "number"}:
         raise ValueError(
-            f"{name} must hold integers, strings or booleans, got {known[0]!r}."
+            f"{name} must hold integers, strings or booleans, got {given[0]!r}."
         )
-    if kinds == ["number"] and not all(isinstance(v, Integral) for v in known):
+    if kinds == ["number"] and not all(isinstance(v, Integral) for v in given):
         raise ValueError(
-            f"{name} must hold class labels where class_conditional is set, got "
+            f"{name} must hold class labels if class_conditional is set, got "
             "continuous values. Unknown label type: bin a regression target first, "
             "with sklearn.preprocessing.KBinsDiscretizer or numpy.digitize."
         )

@@ -1,22 +1,25 @@
 """Validation of rows, weights and domains."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 from sklearn.utils.validation import _check_feature_names, validate_data
 
-from sk_ncf._inputs.errors import as_array, check_size, named
+from sk_ncf._inputs.errors import as_array, check_size, errors_mention
 from sk_ncf._inputs.labels import checked_labels
+from sk_ncf._inputs.types import TransportEstimator
 
 __all__ = [
     "Rows",
-    "both_sides",
     "checked_rows",
     "checked_target",
     "checked_weight",
-    "rows_where",
-    "source_rows",
+    "float_rows",
+    "select_rows",
+    "source_and_target",
+    "source_mask",
 ]
 
 
@@ -24,122 +27,151 @@ DTYPES = [np.float64, np.float32]
 
 
 class Rows(NamedTuple):
-    """Rows of one side, their weights and their labels (None where none are read)."""
+    """Rows of one domain, their weights and, with `class_conditional`, their labels."""
 
     X: np.ndarray  # (n, d)
     weight: np.ndarray  # (n,)
     label: np.ndarray | None = None  # (n,), None where one is missing
 
-    def take(self, mask):
-        """The rows of the mask; no copy where that is all of them."""
+    def take(self, mask: np.ndarray) -> "Rows":
+        """The rows of the mask; no copy if that is all of them."""
         if mask.all():
             return self
-        return Rows(*(None if part is None else part[mask] for part in self))
+        label = None if self.label is None else self.label[mask]
+        return Rows(self.X[mask], self.weight[mask], label)
 
 
-def both_sides(
-    estimator,
-    X,
-    y,
-    X_target,
-    y_target,
-    sample_domain,
-    sample_weight,
-    target_weight,
-    reset,
-):
-    """Checked source and target rows; the side that was not given is None.
+def source_and_target(
+    estimator: TransportEstimator,
+    X: ArrayLike,
+    y: Any,
+    X_target: ArrayLike | None,
+    y_target: Any,
+    sample_domain: ArrayLike | None,
+    sample_weight: ArrayLike | None,
+    target_weight: ArrayLike | None,
+    reset: bool,
+) -> tuple[Rows | None, Rows | None]:
+    """The checked source and target rows of a fit; None for a domain without any.
 
-    Returns
-    -------
-    source, target : Rows or None
+    `reset` is True in the first fit, which sets the number and names of the features.
     """
+    rows = _rows_of_X(estimator, X, y, sample_weight, reset)
+    extra = _rows_of_target(estimator, X_target, y_target, target_weight)
+    if sample_domain is not None:
+        is_source = source_mask(sample_domain, len(rows.X), None)
+    else:
+        default = "source" if extra is not None else estimator.default_domain
+        is_source = source_mask(None, len(rows.X), default)
+    source, target = rows.take(is_source), _join(rows.take(~is_source), extra)
+    one_sample = sample_domain is None and extra is None
+    return (
+        _checked_sample("source", source, one_sample),
+        _checked_sample("target", target, one_sample),
+    )
+
+
+def _rows_of_X(
+    estimator: TransportEstimator,
+    X: ArrayLike,
+    y: Any,
+    sample_weight: ArrayLike | None,
+    reset: bool,
+) -> Rows:
     labelled = bool(estimator.class_conditional)
-    check_y(X, y, "the labels of the rows of X" if labelled else "ignored here")
-    with named("X"):
-        X = validate_data(estimator, X, dtype=DTYPES, ensure_min_samples=2, reset=reset)
-    check_size("X", X)
-    weight = checked_weight("sample_weight", sample_weight, len(X))
-    rows = Rows(X, weight, _source_labels(y, len(X)) if labelled else None)
-    extra = None
+    _check_y(X, y, "the labels of the rows of X" if labelled else "ignored here")
+    with errors_mention("X"):
+        rows = validate_data(
+            estimator, X, dtype=DTYPES, ensure_min_samples=2, reset=reset
+        )
+    check_size("X", rows)
+    n = len(rows)
+    weight = checked_weight("sample_weight", sample_weight, n)
+    return Rows(rows, weight, _source_labels(y, n) if labelled else None)
+
+
+def _rows_of_target(
+    estimator: TransportEstimator,
+    X_target: ArrayLike | None,
+    y_target: Any,
+    target_weight: ArrayLike | None,
+) -> Rows | None:
+    labelled = bool(estimator.class_conditional)
     if X_target is not None:
         target = checked_target(estimator, X_target, ensure_min_samples=1)
         n = len(target)
         label = _target_labels(y_target, n) if labelled else None
-        extra = Rows(target, checked_weight("target_weight", target_weight, n), label)
-    elif target_weight is not None:
-        raise ValueError("target_weight weighs the rows of X_target, which is None.")
-    elif y_target is not None and labelled:
-        raise ValueError("y_target labels the rows of X_target, which is None.")
-    if sample_domain is not None:
-        is_source = source_rows(sample_domain, len(X), None)
-    else:
-        default = "source" if extra is not None else estimator.default_domain
-        is_source = source_rows(None, len(X), default)
-    source, target = rows.take(is_source), _join(rows.take(~is_source), extra)
-    one_sample = sample_domain is None and extra is None
-    return _checked_side("source", source, one_sample), _checked_side(
-        "target", target, one_sample
-    )
+        return Rows(target, checked_weight("target_weight", target_weight, n), label)
+    if target_weight is not None:
+        raise ValueError(
+            "target_weight holds the weights of the rows of X_target, which is None."
+        )
+    if y_target is not None and labelled:
+        raise ValueError(
+            "y_target holds the labels of the rows of X_target, which is None."
+        )
+    return None
 
 
-def _source_labels(y, n):
+def _source_labels(y: Any, n: int) -> np.ndarray:
     if y is None:
         raise ValueError(
-            "class_conditional requires y to be passed, but the target y is None: it "
+            "class_conditional requires y to be passed, but the target y is None: y "
             "holds the class of every source row."
         )
     return checked_labels("y", y, n)
 
 
-def _target_labels(y_target, n):
+def _target_labels(y_target: Any, n: int) -> np.ndarray:
     if y_target is None:
         return np.full(n, None, dtype=object)
     return checked_labels("y_target", y_target, n)
 
 
-def _join(rows, extra):
+def _join(rows: Rows, extra: Rows | None) -> Rows:
     if extra is None:
         return rows
     if len(rows.X) == 0:
         return extra
-    pairs = zip(rows, extra, strict=True)
-    return Rows(*(None if a is None else np.concatenate([a, b]) for a, b in pairs))
+    label = None
+    if rows.label is not None and extra.label is not None:
+        label = np.concatenate([rows.label, extra.label])
+    X = np.concatenate([rows.X, extra.X])
+    return Rows(X, np.concatenate([rows.weight, extra.weight]), label)
 
 
-def _checked_side(side, rows, may_be_missing):
+def _checked_sample(domain: str, rows: Rows, may_be_empty: bool) -> Rows | None:
     n = len(rows.X)
-    if n == 0 and may_be_missing:
+    if n == 0 and may_be_empty:
         return None
     if n == 0:
         raise ValueError(
-            f"No {side} rows: sample_domain has only one domain. Source rows have "
-            "sample_domain >= 0, target rows sample_domain < 0 or come as X_target."
+            f"No {domain} rows: sample_domain has only one domain. Source rows have "
+            "sample_domain >= 0. Target rows have sample_domain < 0, or are passed as "
+            "X_target."
         )
     if n < 2:
         raise ValueError(
-            f"Found {n} {side} row while a minimum of 2 is required by NCFTransport."
+            f"Found {n} {domain} row while a minimum of 2 is required by NCFTransport."
         )
-    most = rows.weight.max()
-    if not most > 0:
-        raise ValueError(f"The weights of the {side} rows are all zero.")
+    largest = rows.weight.max()
+    if not largest > 0:
+        raise ValueError(f"The weights of the {domain} rows are all zero.")
     if rows.weight.strides == (0,):
         return rows
-    # By a power of two, so that their squares are floating-point numbers too.
-    return rows._replace(weight=np.ldexp(rows.weight, -np.frexp(most)[1]))
+    # Scaled by a power of two, so that the squares of the weights are finite.
+    return rows._replace(weight=np.ldexp(rows.weight, -np.frexp(largest)[1]))
 
 
-def check_y(X, y, meaning="ignored here"):
-    """Raise where target rows were given in the place of y."""
+def _check_y(X: Any, y: Any, meaning: str) -> None:
+    """Raise if y has two dimensions like target rows."""
     try:
-        shape_y = np.shape(y)
-    except (
-        ValueError,
-        TypeError,
-        RuntimeError,
-    ):  # lists of unequal lengths are no rows
+        shape_y: tuple[int, ...] = np.shape(y)
+    except (ValueError, TypeError, RuntimeError):  # ragged lists are no rows
         return
-    shape = np.shape(X) if isinstance(X, list | tuple) else getattr(X, "shape", ())
+    shape: tuple[int, ...] = (
+        np.shape(X) if isinstance(X, list | tuple) else getattr(X, "shape", ())
+    )
     if len(shape_y) != 2 or len(shape) != 2:
         return
     if shape_y[0] != shape[0] or 1 < shape_y[1] == shape[1]:
@@ -149,17 +181,24 @@ def check_y(X, y, meaning="ignored here"):
         )
 
 
-def checked_rows(estimator, X, *, copy=False):
+def checked_rows(
+    estimator: TransportEstimator, X: ArrayLike, *, copy: bool = False
+) -> np.ndarray:
     """Rows given to a fitted estimator."""
-    with named("X"):
+    with errors_mention("X"):
         rows = validate_data(estimator, X, dtype=DTYPES, copy=copy, reset=False)
     check_size("X", rows)
     return rows
 
 
-def checked_target(estimator, X_target, ensure_min_samples=1, name="X_target"):
-    """Target rows, with the columns the estimator knows."""
-    with named(name):
+def checked_target(
+    estimator: TransportEstimator,
+    X_target: ArrayLike,
+    ensure_min_samples: int = 1,
+    name: str = "X_target",
+) -> np.ndarray:
+    """Target rows, with the same columns as the rows of X."""
+    with errors_mention(name):
         rows = check_array(
             X_target,
             dtype=DTYPES,
@@ -170,15 +209,23 @@ def checked_target(estimator, X_target, ensure_min_samples=1, name="X_target"):
     if rows.shape[1] != estimator.n_features_in_:
         raise ValueError(
             f"{name} has {rows.shape[1]} features, but X has "
-            f"{estimator.n_features_in_} features: both sides need the same columns."
+            f"{estimator.n_features_in_} features: source and target need the same "
+            "columns."
         )
     check_size(name, rows)
     _check_feature_names(estimator, X_target, reset=False)
     return rows
 
 
-def checked_weight(name, weight, n):
-    """Row weights as float64, ones where there are none."""
+def float_rows(name: str, values: ArrayLike) -> np.ndarray:
+    """Finite rows of float64."""
+    with errors_mention(name):
+        rows: np.ndarray = check_array(values, dtype=np.float64, input_name=name)
+    return rows
+
+
+def checked_weight(name: str, weight: ArrayLike | None, n: int) -> np.ndarray:
+    """Row weights as float64; ones if there are none."""
     if weight is None:
         return np.broadcast_to(1.0, n)
     weight = as_array(name, weight, np.float64)
@@ -195,7 +242,9 @@ def checked_weight(name, weight, n):
     return weight
 
 
-def source_rows(sample_domain, n, default_domain):
+def source_mask(
+    sample_domain: ArrayLike | None, n: int, default_domain: str | None
+) -> np.ndarray:
     """Mask of the source rows, shape (n,): sample_domain >= 0, or the default."""
     if sample_domain is None:
         return np.full(n, default_domain == "source")
@@ -214,6 +263,6 @@ def source_rows(sample_domain, n, default_domain):
     return domain >= 0
 
 
-def rows_where(mask, rows):
-    """The rows of the mask; no copy where that is all of them."""
+def select_rows(rows: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The rows of the mask; no copy if that is all of them."""
     return rows if mask.all() else rows[mask]

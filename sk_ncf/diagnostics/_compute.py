@@ -1,60 +1,120 @@
-r"""Whether a fitted map is to be trusted, judged on rows that it was not fitted to.
+r"""Diagnostics of a fitted map on rows that were not in the fit.
 
-The error of a map is mostly unknown, but some of it shows. Whatever the cost, mapped rows
-and target rows differ by no more than the map errs,
+The error of a map is unknown, but it can be estimated from below. For every cost, the
+distance between mapped rows and target rows is at most the error,
 
 .. math:: W_2^2(\hat T_\# \mu, \nu) \le E|\hat T(x) - T(x)|^2,
 
-because :math:`(\hat T(x), T(x))` is one way to carry the one to the other. What this
-leaves unseen is, to the first order, a shuffling of rows within the law, orthogonal to all
-that changes the law (Helmholtz's decomposition), so that squares add up. The gradient of a
-convex potential shuffles nothing (Brenier's theorem); where the potential folds, the way
-back does not lead home. So the verdict is made from the sum of that distance and of the
-round trip.
+because :math:`(\hat T(x), T(x))` is one coupling of the two distributions.
+
+A map can match the target distribution and still pair rows wrongly. Such an error is, to
+the first order, orthogonal to all errors that change the distribution (Helmholtz's
+decomposition), so that their squares add up. It does not occur for the gradient of a
+convex potential (Brenier's theorem). If the potential is not convex, the map is not
+invertible, which the cycle-consistency error detects. The estimated error is the sum of
+the distance and of the cycle-consistency error.
 """
 
-from dataclasses import fields
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from scipy.spatial.distance import cdist
 from scipy.stats import combine_pvalues
 
+from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf._samples.sample import random_rows
 from sk_ncf.diagnostics._report import Diagnostics, DirectionDiagnostics
+from sk_ncf.diagnostics._support import ChangeOfVariables, Support
 from sk_ncf.diagnostics._two_sample import (
+    debiased_distance,
     energy_distance,
-    excess,
-    least_moves,
-    p_value_of_one_law,
+    permutation_p_value,
+    squared_wasserstein,
 )
 
-__all__ = ["Side", "diagnose"]
+__all__ = ["EvaluationSample", "diagnose"]
 
-MOST = 1024  # rows of a side that are looked at, all classes together
-FEWEST = 8  # rows of a side, below which nothing is said
+MAX_ROWS = 1024  # of a sample, all classes together
+MAX_ROWS_OF_CLASS = 64  # of a class, if that is more than its part of MAX_ROWS
+MIN_ROWS = 8  # of a class in a sample; classes with fewer rows are left out
+
+SupportPair = tuple[Support | None, Support | None]  # source, target
 
 
-class Side(NamedTuple):
-    """Rows of one side, the classes of the rows and their weights, None or not."""
+class EvaluationSample(NamedTuple):
+    """Source or target rows that were not in the fit."""
 
     X: np.ndarray  # (n, d)
-    codes: np.ndarray | None  # (n,)
+    codes: np.ndarray | None  # (n,), classes
     weight: np.ndarray | None  # (n,)
 
+    def of_class(self, k: int | None) -> "EvaluationSample":
+        """The rows of class k; all rows if there are no classes."""
+        if k is None or self.codes is None:
+            return self
+        mask = self.codes == k
+        weight = None if self.weight is None else self.weight[mask]
+        return EvaluationSample(self.X[mask], self.codes[mask], weight)
 
-def diagnose(fitted, source, target, supports, rng, n_permutations=199):
-    """Diagnostics of a map, the mean over the classes of the source rows.
 
-    Classes with fewer than 8 rows on a side are left out.
+class FittedMap(Protocol):
+    """The parts of :class:`~sk_ncf._flow.transport_map.TransportMap` used here."""
+
+    @property
+    def preconditioners(self) -> Sequence[Preconditioner]:
+        """Changes of variables of every class."""
+        ...
+
+    def forward(self, X: np.ndarray, codes: np.ndarray | None, /) -> np.ndarray:
+        """T(x)."""
+        ...
+
+    def inverse(self, X: np.ndarray, codes: np.ndarray | None, /) -> np.ndarray:
+        """T^-1(y)."""
+        ...
+
+    def source_potential(
+        self, X: np.ndarray, codes: np.ndarray | None, /
+    ) -> np.ndarray:
+        """u(x, 0)."""
+        ...
+
+    def target_potential(
+        self, X: np.ndarray, codes: np.ndarray | None, /
+    ) -> np.ndarray:
+        """u(y, 1)."""
+        ...
+
+    def cost(self, X: np.ndarray, Y: np.ndarray, /) -> np.ndarray:
+        """c(x, y), row by row."""
+        ...
+
+    def held_out_dual(self, X: np.ndarray, Y: np.ndarray, k: int, /) -> float:
+        """The semi-dual value of class k."""
+        ...
+
+
+def diagnose(
+    fitted: FittedMap,
+    source: EvaluationSample,
+    target: EvaluationSample,
+    supports: Sequence[SupportPair],
+    rng: np.random.RandomState,
+    n_permutations: int = 199,
+) -> Diagnostics:
+    """Diagnostics of a map, as the mean over the classes of the source rows.
+
+    Classes with fewer than 8 source or target rows are left out.
 
     Parameters
     ----------
     fitted : TransportMap
-    source, target : Side
+    source, target : EvaluationSample
         Rows that were not in the fit.
     supports : list of pairs of Support
-        Of every class.
+        Of source and target rows of every class.
     rng : RandomState
     n_permutations : int, default=199
 
@@ -62,140 +122,176 @@ def diagnose(fitted, source, target, supports, rng, n_permutations=199):
     -------
     Diagnostics
     """
-    classes = [None] if source.codes is None else np.unique(source.codes)
-    found, shares = [], []
+    classes = [None] if source.codes is None else np.unique(source.codes).tolist()
+    found, n_rows = [], []
     for k in classes:
-        sides = [_of_class(side, k) for side in (source, target)]
-        rows = _equally_many(sides, MOST // len(classes), rng)
+        samples = source.of_class(k), target.of_class(k)
+        rows = _equally_many(samples, MAX_ROWS // len(classes), rng)
         if rows is None:
             continue
-        reach = supports if k is None else [supports[k]]
-        found.append(_Class(fitted, *rows, k, reach).diagnostics(rng, n_permutations))
-        shares.append(len(sides[0].X))
+        of_class = supports if k is None else [supports[k]]
+        evaluation = _Evaluation.of(fitted, *rows, k, of_class)
+        found.append(evaluation.diagnostics(rng, n_permutations))
+        n_rows.append(len(samples[0].X))
     if not found:
         raise ValueError(
-            f"X and X_target must have {FEWEST} rows or more each, of one class at "
-            f"least, got {len(source.X)} and {len(target.X)} in all."
+            f"X and X_target must have {MIN_ROWS} rows or more each, of at least one "
+            f"class, got {len(source.X)} and {len(target.X)} in all."
         )
-    return found[0] if len(found) == 1 else _mean(found, np.divide(shares, sum(shares)))
+    if len(found) == 1:
+        return found[0]
+    return _mean(found, np.divide(n_rows, sum(n_rows)))
 
 
-def _of_class(side, k):
-    if k is None:
-        return side
-    mask = side.codes == k
-    return Side(*(None if part is None else part[mask] for part in side))
+def _equally_many(
+    samples: tuple[EvaluationSample, EvaluationSample],
+    at_most: int,
+    rng: np.random.RandomState,
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Random rows of both samples, an equal and even number; None if there are too few.
 
-
-def _equally_many(sides, at_most, rng):
-    """As many rows of either side, an even number, in random order; None if too few.
-
-    Rows of unequal weight are thinned out, each kept in proportion to its weight, and
-    none is drawn twice: what is left is a sample of independent rows of the weighted
-    law, which a permutation test needs.
+    Rows of unequal weight are thinned: each is kept in proportion to its weight, and
+    none is drawn twice. The rest are independent rows of the weighted distribution,
+    which a permutation test needs.
     """
     kept = []
-    for X, _, weight in sides:
+    for X, _, weight in samples:
         if weight is not None:
             X = X[rng.uniform(size=len(X)) * weight.max() < weight]
         kept.append(X)
-    n = min(*map(len, kept), max(at_most, 64)) // 2 * 2
-    if n < FEWEST:
+    n = min(*map(len, kept), max(at_most, MAX_ROWS_OF_CLASS)) // 2 * 2
+    if n < MIN_ROWS:
         return None
-    return [X[random_rows(len(X), n, rng)].astype(np.float64) for X in kept]
+    source, target = (X[random_rows(len(X), n, rng)].astype(np.float64) for X in kept)
+    return source, target
 
 
-class _Class:
-    """The rows of one class, mapped there and back."""
+@dataclass
+class _Evaluation:
+    """Source and target rows of one class, and their images."""
 
-    def __init__(self, fitted, X, Y, k, supports):
-        self.fitted, self.k, self.X, self.Y = fitted, k, X, Y
-        self.supports = supports
-        self.codes = None if k is None else np.full(len(X), k)
-        self.mapped = fitted.forward(X, self.codes)
-        self.back = fitted.inverse(Y, self.codes)
+    fitted: FittedMap
+    X: np.ndarray  # (n, d)
+    Y: np.ndarray  # (n, d)
+    k: int | None
+    supports: Sequence[SupportPair]
+    codes: np.ndarray | None
+    mapped: np.ndarray  # T(x)
+    back: np.ndarray  # T^-1(y)
 
-    def diagnostics(self, rng, n_permutations):
-        fitted, X, Y = self.fitted, self.X, self.Y
-        returned = fitted.inverse(self.mapped, self.codes)
-        there = fitted.forward(self.back, self.codes)
-        forward, inverse = (
-            _direction(*rows, share, residual, rng, n_permutations)
-            for rows, share, residual in (
-                (
-                    (X, self.mapped, Y, returned),
-                    self._out_of_support(0),
-                    self._residual(0),
-                ),
-                ((Y, self.back, X, there), self._out_of_support(1), self._residual(1)),
-            )
+    @classmethod
+    def of(
+        cls,
+        fitted: FittedMap,
+        X: np.ndarray,
+        Y: np.ndarray,
+        k: int | None,
+        supports: Sequence[SupportPair],
+    ) -> "_Evaluation":
+        codes = None if k is None else np.full(len(X), k)
+        mapped, back = fitted.forward(X, codes), fitted.inverse(Y, codes)
+        return cls(fitted, X, Y, k, supports, codes, mapped, back)
+
+    def diagnostics(
+        self, rng: np.random.RandomState, n_permutations: int
+    ) -> Diagnostics:
+        fitted, X, Y, k = self.fitted, self.X, self.Y, self.k or 0
+        frame = fitted.preconditioners[k]
+        forward = _direction(
+            _Direction(X, self.mapped, Y, fitted.inverse(self.mapped, self.codes)),
+            self._out_of_support(X, frame.source, [pair[0] for pair in self.supports]),
+            self._residual(X, self.mapped),
+            rng,
+            n_permutations,
         )
-        paid = float(fitted.cost(X, self.mapped).mean())
-        dual = fitted.held_out_dual(X, Y, 0 if self.k is None else self.k)
-        return Diagnostics(forward, inverse, paid, dual, len(X))
+        inverse = _direction(
+            _Direction(Y, self.back, X, fitted.forward(self.back, self.codes)),
+            self._out_of_support(Y, frame.target, [pair[1] for pair in self.supports]),
+            self._residual(self.back, Y),
+            rng,
+            n_permutations,
+        )
+        cost = float(fitted.cost(X, self.mapped).mean())
+        score = fitted.held_out_dual(X, Y, k)
+        return Diagnostics(forward, inverse, cost, score, len(X))
 
-    def _residual(self, side):
-        """u(T(x), 1) - c(x, T(x)) - u(x, 0), of X or along the lines that end in Y."""
-        x, y = ((self.X, self.mapped), (self.back, self.Y))[side]
+    def _residual(self, x: np.ndarray, y: np.ndarray) -> float:
+        """Root mean square of u(y, 1) - c(x, y) - u(x, 0) along the characteristics."""
         end = self.fitted.target_potential(y, self.codes)
         start = self.fitted.source_potential(x, self.codes)
         residual = end - self.fitted.cost(x, y) - start
         return float(np.sqrt(np.square(residual).mean()))
 
-    def _out_of_support(self, side):
-        frame = self.fitted.preconditioners[self.k or 0]
-        X, frame = ((self.X, frame.source), (self.Y, frame.target))[side]
-        masks = [
-            s[side].out_of_support(X, frame)
-            for s in self.supports
-            if s[side] is not None
-        ]
+    @staticmethod
+    def _out_of_support(
+        X: np.ndarray, frame: ChangeOfVariables, supports: Sequence[Support | None]
+    ) -> float:
+        """Fraction of the rows that are outside the support of every class."""
+        masks = [s.out_of_support(X, frame) for s in supports if s is not None]
         return float(np.all(masks, axis=0).mean()) if masks else 0.0
 
 
+class _Direction(NamedTuple):
+    """The map or its inverse on rows, all of shape (n, d)."""
+
+    rows: np.ndarray
+    mapped: np.ndarray
+    reference: np.ndarray  # rows that the mapped rows should match
+    returned: np.ndarray  # the mapped rows, mapped back
+
+
 def _direction(
-    rows, mapped, wanted, returned, out_of_support, residual, rng, n_permutations
-):
-    """One direction, from rows (n, d), where they are mapped and where they should be."""
-    pooled = np.concatenate([mapped, wanted])
+    rows: _Direction,
+    out_of_support: float,
+    residual: float,
+    rng: np.random.RandomState,
+    n_permutations: int,
+) -> DirectionDiagnostics:
+    pooled = np.concatenate([rows.mapped, rows.reference])
     distance = cdist(pooled, pooled)
-    parts = np.split(np.arange(len(pooled)), 4)  # two halves of either
-    moved = excess(lambda i, j: least_moves(distance[np.ix_(i, j)]), parts)
-    cycle_error = np.square(returned - rows).sum(axis=1).mean() / _variance(rows)
+    parts = np.split(np.arange(len(pooled)), 4)  # two halves of each sample
+    squared_error = debiased_distance(
+        lambda i, j: squared_wasserstein(distance[np.ix_(i, j)]), parts
+    )
+    cycle_error = np.square(rows.returned - rows.rows).sum(axis=1).mean()
+    cycle_error /= _variance(rows.rows)
     halves = (parts[0], parts[2]), (parts[1], parts[3])
     energy = np.mean([energy_distance(distance, *pair) for pair in halves])
+    relative_error = max(0.0, squared_error / _variance(rows.reference))
     return DirectionDiagnostics(
-        error=float(100 * (max(0.0, moved / _variance(wanted)) + cycle_error)),
+        error=float(100 * (relative_error + cycle_error)),
         energy_distance=float(energy),
         noise_floor=energy_distance(distance, *parts[2:]),
-        p_value=p_value_of_one_law(distance, rng, n_permutations),
+        p_value=permutation_p_value(distance, rng, n_permutations),
         cycle_error=float(100 * cycle_error),
         residual=residual,
         out_of_support=out_of_support,
     )
 
 
-def _variance(rows):
-    """Total variance; the least number where all rows are equal."""
-    return rows.var(axis=0).sum() or np.finfo(float).tiny
+def _variance(rows: np.ndarray) -> float:
+    """Total variance; the smallest positive number if all rows are equal."""
+    return float(rows.var(axis=0).sum()) or float(np.finfo(float).tiny)
 
 
-def _mean(found, shares):
-    """The mean over classes; of p-values Fisher's combination."""
-    sides = []
-    for side in ("forward", "inverse"):
-        of_classes = [getattr(d, side) for d in found]
-        values = {
-            field.name: float(
-                np.dot(shares, [getattr(d, field.name) for d in of_classes])
-            )
-            for field in fields(DirectionDiagnostics)
-        }
-        p_values = [d.p_value for d in of_classes]
-        values["p_value"] = float(combine_pvalues(p_values).pvalue)
-        sides.append(DirectionDiagnostics(**values))
-    costs = (
-        float(np.dot(shares, [getattr(d, name) for d in found]))
-        for name in ("transport_cost", "score")
+def _mean(found: list[Diagnostics], weights: np.ndarray) -> Diagnostics:
+    """The weighted mean over classes."""
+    return Diagnostics(
+        _mean_direction([d.forward for d in found], weights),
+        _mean_direction([d.inverse for d in found], weights),
+        float(np.dot(weights, [d.transport_cost for d in found])),
+        float(np.dot(weights, [d.score for d in found])),
+        sum(d.n_rows for d in found),
     )
-    return Diagnostics(*sides, *costs, sum(d.n_rows for d in found))
+
+
+def _mean_direction(
+    found: list[DirectionDiagnostics], weights: np.ndarray
+) -> DirectionDiagnostics:
+    """The weighted mean; p-values are combined by Fisher's method."""
+    values = {
+        field.name: float(np.dot(weights, [getattr(d, field.name) for d in found]))
+        for field in fields(DirectionDiagnostics)
+    }
+    values["p_value"] = float(combine_pvalues([d.p_value for d in found]).pvalue)
+    return DirectionDiagnostics(**values)

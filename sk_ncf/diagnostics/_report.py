@@ -1,44 +1,48 @@
-"""The result of the diagnostics of a map: numbers, and a verdict in words."""
+"""Results of the diagnostics: the numbers, and a verdict in words."""
 
 from dataclasses import dataclass, fields
 
 __all__ = ["Diagnostics", "DirectionDiagnostics", "MapQualityWarning"]
 
-FAIR, BAD = 5.0, 25.0  # percent of the variance
-FAR = 0.2  # fraction of rows out of support that is no accident
+FAIR, BAD = 5.0, 25.0  # errors above these are not small, or large; % of the variance
+FAR = 0.2  # fraction of rows out of support above which the map is not trusted
 SIGNIFICANCE = 0.05  # p-value below which two samples differ significantly
 
 
 class MapQualityWarning(UserWarning):
-    """The map should not be trusted on the rows that were looked at."""
+    """The map should not be trusted on the rows that were evaluated."""
 
 
 @dataclass(frozen=True)
 class DirectionDiagnostics:
     """Diagnostics of one direction, the map or its inverse.
 
+    The map is compared with target rows, its inverse with source rows. Both are called
+    the reference rows here.
+
     Attributes
     ----------
     error : float
-        Estimate, from below, of the error of the map (L2-UVP): the squared Wasserstein
-        distance between mapped rows and rows of the other side, minus its noise floor,
-        plus `cycle_error`; in percent of the variance of the other side's rows.
+        Estimated error of the map (L2-UVP), a lower bound up to sampling error, in
+        percent of the variance of the reference rows. It is the squared Wasserstein
+        distance between mapped rows and reference rows, minus its noise floor, plus
+        `cycle_error`.
     energy_distance : float
-        Squared energy distance between half of the mapped rows and half of the rows of
-        the other side.
+        Squared energy distance between one half of the mapped rows and one half of the
+        reference rows.
     noise_floor : float
-        The same distance between two halves of the rows of the other side.
+        The same distance between both halves of the reference rows.
     p_value : float
-        Of the two-sample permutation test that mapped rows and rows of the other side
-        have the same distribution.
+        The p-value of a permutation test of equal distributions of mapped rows and
+        reference rows.
     cycle_error : float
-        Mean squared distance between a row and its image under the map and then the
-        inverse, in percent of the variance of its side.
+        Cycle-consistency error: mean squared distance between a row and its image under
+        the map and then the inverse, in percent of the variance of the rows.
     residual : float
         Root mean square of the Hamilton-Jacobi residual, in the units of the cost.
     out_of_support : float
         Fraction of the rows to be mapped that lie outside the support of the training
-        rows; about 0.01 for rows of the same distribution.
+        rows. It is about 0.01 for new rows of the same distribution.
     """
 
     error: float
@@ -61,10 +65,10 @@ class Diagnostics:
     transport_cost : float
         Mean cost of the displacements of the map.
     score : float
-        The score on the same rows: an estimate, from below, of the optimal transport
-        cost, exact for the optimal potential.
+        The score on the same rows. It estimates the optimal transport cost from below,
+        and is exact for the optimal potential.
     n_rows : int
-        Number of source rows, and of target rows, that were looked at.
+        Number of source rows that were evaluated, and of target rows.
     """
 
     forward: DirectionDiagnostics
@@ -80,31 +84,31 @@ class Diagnostics:
 
     @property
     def gap(self) -> float:
-        """The duality gap, transport cost minus score: 0 for the optimal map.
+        """The duality gap, transport cost minus score.
 
-        Up to sampling error. Positive if the displacements are longer than needed,
-        negative if they stop short of the target.
+        It is 0 for the optimal map, up to sampling error. It is positive if the
+        displacements are too long, and negative if they are too short.
         """
         return self.transport_cost - self.score
 
     @property
     def significant(self) -> bool:
-        """Whether mapped rows differ significantly from rows of the other side."""
+        """Whether mapped rows differ significantly from the reference rows."""
         return min(self.forward.p_value, self.inverse.p_value) < SIGNIFICANCE
 
     @property
     def out_of_support(self) -> float:
-        """The larger of the fractions of rows outside the support of the fit."""
+        """The larger of the fractions of rows outside the training support."""
         return max(self.forward.out_of_support, self.inverse.out_of_support)
 
     @property
     def trusted(self) -> bool:
-        """False if the error is significantly large, or rows are out of support."""
+        """False if the error is large, or if many rows are out of support."""
         return not (self._wrong() or self.out_of_support > FAR)
 
     @property
     def verdict(self) -> str:
-        """The numbers summed up in words."""
+        """The numbers in words."""
         error = f"about {self.error:.2g} % of the variance"
         far = (
             f"{self.out_of_support:.0%} of these rows lie outside the support of the "
@@ -118,15 +122,15 @@ class Diagnostics:
         if self.error > FAIR and not self.significant:
             return (
                 f"Too few rows to decide: the estimated error is {error}, but mapped "
-                "rows do not differ significantly from rows of the other side."
+                "rows do not differ significantly from the rows they should match."
             )
         if self.error > FAIR:
             return f"Use the map with care: its error is {error} or more."
         if self.significant:
             return f"The map can be trusted: its estimated error is {error}."
         return (
-            "The map can be trusted: mapped rows do not differ significantly from rows "
-            f"of the other side, and the estimated error is {error}."
+            "The map can be trusted: mapped rows do not differ significantly from the "
+            f"rows they should match, and the estimated error is {error}."
         )
 
     def _wrong(self) -> bool:
@@ -150,10 +154,10 @@ class Diagnostics:
 
 
 _HEADINGS = {
-    "error": "estimated error (from below), % of variance",
+    "error": "estimated error (lower bound), % of variance",
     "energy_distance": "squared energy distance",
-    "noise_floor": "  its noise floor (two target samples)",
-    "p_value": "  p-value of the two-sample test",
+    "noise_floor": "  its noise floor (same distribution)",
+    "p_value": "  p-value (same distribution)",
     "cycle_error": "cycle-consistency error, % of variance",
     "residual": "Hamilton-Jacobi residual, units of the cost",
     "out_of_support": "fraction of rows outside the training support",

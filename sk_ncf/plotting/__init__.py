@@ -1,9 +1,9 @@
-"""Pictures of a fitted map and of its training, in the manner of sklearn's Displays."""
+"""Displays of a fitted map and of its training, in the style of scikit-learn."""
 
-from sk_ncf.plotting.interpolation import InterpolationDisplay
-from sk_ncf.plotting.quantiles import QuantileDisplay
-from sk_ncf.plotting.training import TrainingDisplay
-from sk_ncf.plotting.transport import TransportDisplay
+from sk_ncf.plotting._interpolation import InterpolationDisplay
+from sk_ncf.plotting._quantiles import QuantileDisplay
+from sk_ncf.plotting._training import TrainingDisplay
+from sk_ncf.plotting._transport import TransportDisplay
 
 __all__ = [
     "InterpolationDisplay",
