@@ -1,4 +1,4 @@
-"""Class-conditional maps: every class to its own class, whoever says which it is."""
+"""Class-conditional maps: every class is mapped to the same class of the target."""
 
 import copy
 import pickle
@@ -72,7 +72,7 @@ def test_without_classes_no_class_arrives():
     assert _own_class_rate(mapped) < 0.1
 
 
-def test_a_class_is_carried_nearer_to_its_rows_than_by_its_start(transport):
+def test_a_class_is_mapped_closer_to_its_target_than_by_the_initialization(transport):
     start = start_map(class_conditional="per_class").fit(**LABELLED)
     mapped = [t.transform(X_TEST, sample_label=y_test) for t in (transport, start)]
     assert _distance(mapped[0]) < _distance(mapped[1])
@@ -213,9 +213,9 @@ def test_transport_cost_and_potentials_are_those_of_the_classes(transport):
 # What the fit is made of.
 
 
-def test_rows_of_weight_zero_might_as_well_not_be_there():
+def test_rows_of_weight_zero_have_no_effect():
     kept = np.arange(600) % 5 != 0
-    other = np.where(kept, y, 7)  # a whole class of weight zero on either side
+    other = np.where(kept, y, 7)  # a whole class of weight zero in source and target
     weights = {"sample_weight": kept.astype(float), "target_weight": 2.0 * kept}
     weighted = by_label().fit(X, other, X_target=Y, y_target=other, **weights)
     without = by_label().fit(X[kept], y[kept], X_target=Y[kept], y_target=y[kept])
@@ -280,12 +280,12 @@ def test_a_class_a_thousand_times_rarer_arrives_all_the_same():
     assert (transport.classifier_.predict(rare) == 1).all()
 
 
-@pytest.mark.parametrize("side", ["target", "source"])
-def test_every_class_is_carried_to_and_from_the_normal_distribution(side):
-    default = "source" if side == "target" else "target"
+@pytest.mark.parametrize("drawn", ["target", "source"])
+def test_every_class_is_mapped_to_and_from_the_normal_distribution(drawn):
+    default = "source" if drawn == "target" else "target"
     transport = by_label(default_domain=default).fit(X, y)
     to_normal, back = transport.transform, transport.inverse_transform
-    if side == "source":
+    if drawn == "source":
         to_normal, back = (
             back,
             lambda X, **label: transport.transform(X, sample_domain=1, **label),
@@ -296,7 +296,7 @@ def test_every_class_is_carried_to_and_from_the_normal_distribution(side):
         np.testing.assert_allclose(np.cov(normal[y == k].T), np.eye(2), atol=0.15)
     np.testing.assert_allclose(back(normal, sample_label=y), X, atol=0.1)
     for label in (None, np.where(y == 0, -1, y)):
-        with pytest.raises(ValueError, match=f"sample_label must .* all {side} rows"):
+        with pytest.raises(ValueError, match=f"sample_label must .* all {drawn} rows"):
             back(normal, sample_label=label)
 
 
@@ -319,7 +319,7 @@ def stream():
     return stream
 
 
-def test_a_class_that_is_absent_rests_while_the_others_learn(stream):
+def test_the_map_of_a_class_does_not_change_in_a_call_without_it(stream):
     later = copy.deepcopy(stream)
     for seed in range(8, 16):
         later.partial_fit(**_call(seed, classes=(0, 2)))
@@ -341,15 +341,15 @@ def test_classes_that_never_meet_in_a_call_change_nothing(stream):
     np.testing.assert_allclose(*same)
 
 
-def test_later_target_rows_of_a_stream_are_named_as_the_earlier_ones_were(stream):
+def test_later_rows_of_a_stream_get_pseudo_labels_from_the_earlier_classifier(stream):
     rows = _call(8)
-    predicted = stream.target_classifier_.predict(rows["X_target"])
-    named, known = copy.deepcopy(stream), copy.deepcopy(stream)
-    known.partial_fit(**{**rows, "y_target": predicted})
-    named.partial_fit(**{**rows, "y_target": None})
-    assert named.pseudo_label_fraction_ == 1
-    assert np.isnan(named.pseudo_label_accuracy_)
-    same_map(named, known, X_TEST, Y_TEST)
+    labels = stream.target_classifier_.predict(rows["X_target"])
+    unlabelled, labelled = copy.deepcopy(stream), copy.deepcopy(stream)
+    labelled.partial_fit(**{**rows, "y_target": labels})
+    unlabelled.partial_fit(**{**rows, "y_target": None})
+    assert unlabelled.pseudo_label_fraction_ == 1
+    assert np.isnan(unlabelled.pseudo_label_accuracy_)
+    same_map(unlabelled, labelled, X_TEST, Y_TEST)
 
 
 def test_a_stream_keeps_what_it_has_learnt_when_a_call_brings_a_few_rows():
@@ -431,7 +431,7 @@ def test_a_pickle_maps_alike_and_a_clone_is_unfitted(transport):
     assert not hasattr(copied, "classes_")
 
 
-def test_another_fit_forgets_the_classes_of_the_last_one():
+def test_another_fit_removes_the_class_attributes_of_the_last_one():
     refitted = by_label().fit(**LABELLED)
     refitted.set_params(**SHARED).fit(**LABELLED)
     assert refitted.classes_.tolist() == [0, 1, 2]
@@ -471,7 +471,7 @@ def test_several_source_domains_are_one_source():
     same_map(several, by_label().fit(**BOTH), X_TEST, Y_TEST)
 
 
-def test_a_stream_names_target_rows_of_a_class_without_source_rows():
+def test_a_stream_predicts_classes_that_a_call_has_no_source_rows_of():
     X, Y, y = crossing_classes(90)
     transport = quick(class_conditional="shared", objective="mmd", max_iter=3)
     transport.partial_fit(X, y, X_target=Y, y_target=y)

@@ -1,3 +1,5 @@
+"""Data sets: exact maps are optimal, samples have the stated moments."""
+
 import numpy as np
 import pytest
 import torch
@@ -56,7 +58,7 @@ def test_pseudo_huber_gradients_stay_where_the_hamiltonian_is_finite():
     assert p.norm(dim=1).max() < 0.951 * problem.cost.delta
 
 
-def test_gaussian_map_carries_one_law_to_the_other_and_back():
+def test_gaussian_map_transports_the_source_to_the_target_and_back():
     problem = make_gaussians(200_000, 3, random_state=0)
     X_mapped = problem.forward(problem.X)
     np.testing.assert_allclose(

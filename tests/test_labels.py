@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from fits import crossing_classes, hidden, quick, refused, same_map
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -188,6 +190,21 @@ def test_the_default_classifier_follows_the_number_of_rows_and_classes():
     clone = new_classifier(given, 10, 2)
     assert clone is not given
     assert clone.C == 3
+
+
+def test_dual_lower_bound_starts_from_the_potentials_of_the_given_classes(fitted):
+    predicted = fitted.dual_lower_bound(X, X_target=Y)
+    assert fitted.dual_lower_bound(X, X_target=Y, y=y, y_target=y) == predicted
+    cost = cdist(X, Y, "sqeuclidean") / 2
+    exact = cost[linear_sum_assignment(cost)].mean()
+    for labels in ({"y": 1 - y}, {"y": 0, "y_target": 1}, {"y": FEW}):
+        bound = fitted.dual_lower_bound(X, X_target=Y, **labels)
+        assert bound <= exact * (1 + 1e-9)
+        assert (bound == predicted) == (labels.get("y") is FEW)
+    for name in ("y", "y_target"):
+        message = f"{name} must be among the classes of the fit"
+        rows = {"X": X, "X_target": Y, name: y + 5}
+        refused(fitted, "dual_lower_bound", rows, message)
 
 
 # Bad input.

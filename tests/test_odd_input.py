@@ -1,4 +1,4 @@
-"""Input that is merely odd gives the sensible map: no NaN, no error, under any cost."""
+"""Unusual input gives a sensible map: no NaN and no error, for every cost."""
 
 import functools
 
@@ -41,7 +41,7 @@ def _plain(cost):
 
 
 def _close(mapped, wanted):
-    """But for what rounding grows to in the course of a training."""
+    """Up to rounding errors, which grow during the training."""
     assert np.sqrt(np.square(mapped - wanted).mean()) < 0.1
 
 
@@ -89,7 +89,7 @@ def test_duplicated_rows_map_like_their_originals(cost):
 
 @every_cost
 @pytest.mark.parametrize(("n", "m"), [(2, 2), (3, 4), (7, 6)])
-def test_fewer_rows_than_features_are_carried_to_the_right_mean(cost, n, m):
+def test_fewer_rows_than_features_are_mapped_to_the_right_mean(cost, n, m):
     few_X, few_Y = two_samples(n, m, d=10)
     mapped = _map(cost, few_X, few_Y)
     assert abs(_mean(mapped) - _mean(few_Y)).max() < 0.5
@@ -101,7 +101,7 @@ def test_identical_samples_give_the_identity(cost):
 
 
 @every_cost
-def test_a_single_repeated_point_is_carried_to_the_targets_mean(cost):
+def test_a_single_repeated_point_is_mapped_to_the_target_mean(cost):
     point = np.full((10, 2), 3.0)
     for target in (point, point - 7, Y):
         mapped = _map(cost, point, target)

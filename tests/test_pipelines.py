@@ -97,7 +97,7 @@ def test_recipe_3_without_routing_the_target_goes_to_the_step_by_its_name():
     reason="scikit-learn before 1.8 does not hand sample_domain on when it scores",
 )
 def test_recipe_3_is_tuned_on_source_rows_that_are_mapped(routed_metadata):
-    """sample_domain=1: the folds are source rows, so they are mapped before judged."""
+    """sample_domain=1: the folds are source rows, which are mapped before scoring."""
     Xs, ys, Xt, yt = _domains()
     steps = [("scale", StandardScaler()), ("map", _adapting()), ("clf", _classifier())]
     pipeline = Pipeline(steps, transform_input=["X_target"])
@@ -125,7 +125,7 @@ def test_recipe_4_in_skada():
 
 
 @pytest.mark.parametrize("name", ["CircularValidation", "PredictionEntropyScorer"])
-def test_scorers_of_skada_judge_without_target_labels(name):
+def test_scorers_of_skada_need_no_target_labels(name):
     skada = pytest.importorskip("skada")
     rows, labels, domain, _, _ = _both_domains()
     pipeline = skada.make_da_pipeline(StandardScaler(), _adapting(), _classifier())

@@ -105,14 +105,14 @@ def test_large_classes_are_left_out():
 @pytest.mark.parametrize("candidate", ["identity", "class shifts"])
 def test_a_weight_of_two_is_the_same_row_twice_in_any_order(candidate):
     places = 0.0 if candidate == "identity" else np.roll(CENTRES, 1, axis=0) - CENTRES
-    sides, twice = (sample(0), sample(1, places)), []
+    samples, twice = (sample(0), sample(1, places)), []
     rng = np.random.RandomState(0)
-    weights = [rng.randint(1, 3, len(side[0])) for side in sides]
-    for (X, _, codes), weight in zip(sides, weights, strict=True):
+    weights = [rng.randint(1, 3, len(s[0])) for s in samples]
+    for (X, _, codes), weight in zip(samples, weights, strict=True):
         rows = rng.permutation(np.repeat(np.arange(len(X)), weight))
         twice.append((X[rows], np.ones(len(rows)), codes[rows]))
     weighted = [
-        (s[0], w.astype(float), s[2]) for s, w in zip(sides, weights, strict=True)
+        (s[0], w.astype(float), s[2]) for s, w in zip(samples, weights, strict=True)
     ]
     one, two = pooled(*weighted), pooled(*twice)
     assert one.keys() == two.keys() == set(range(N_CLASSES))
@@ -125,9 +125,9 @@ def test_a_weight_of_two_is_the_same_row_twice_in_any_order(candidate):
 def test_units_of_features_have_no_effect():
     unit = np.array([1e-6, 1.0, 1e6])
     places = np.roll(CENTRES, 1, axis=0) - CENTRES
-    sides = sample(0), sample(1, places)
-    scaled = [(X * unit, weight, codes) for X, weight, codes in sides]
-    one, two = pooled(*sides), pooled(*scaled)
+    samples = sample(0), sample(1, places)
+    scaled = [(X * unit, weight, codes) for X, weight, codes in samples]
+    one, two = pooled(*samples), pooled(*scaled)
     for k in one:
         for a, b in zip(one[k], two[k], strict=True):
             np.testing.assert_allclose(a[0], b[0] / unit, atol=1e-6)
@@ -135,8 +135,8 @@ def test_units_of_features_have_no_effect():
 
 
 def test_a_constant_feature_stays_constant():
-    sides = [(np.c_[X, np.ones(len(X))], w, c) for X, w, c in (sample(0), sample(1))]
-    moments = pooled(*sides)
+    samples = [(np.c_[X, np.ones(len(X))], w, c) for X, w, c in (sample(0), sample(1))]
+    moments = pooled(*samples)
     for k in range(N_CLASSES):
-        X = sides[0][0][sides[0][2] == k]
+        X = samples[0][0][samples[0][2] == k]
         np.testing.assert_allclose(mapped(moments, k, X)[:, -1], 1, atol=1e-9)
