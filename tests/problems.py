@@ -96,7 +96,7 @@ COSTS = {
 class ExactPotential(nn.Module):
     """A closed form u(x, t), its gradient by autograd; bent by `bend` if wanted."""
 
-    n_classes = 1
+    n_potentials = 1
 
     def __init__(self, u, bend=0.0):
         super().__init__()

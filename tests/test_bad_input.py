@@ -136,8 +136,8 @@ DATA = {
 # Parameters of the constructor, and what the message must say.
 PARAMETERS = {
     "cost": ({"cost": "l7"}, "'cost' .*'lp'.* Got 'l7'"),
-    "cost type": ({"cost": 3}, "'cost' .*sk_ncf.costs.Cost.* Got 3"),
-    "cost class": ({"cost": Lp}, "'cost' .*sk_ncf.costs.Cost.* Got .*Lp"),
+    "cost type": ({"cost": 3}, "'cost' .*sk_ncf.costs.*Cost.* Got 3"),
+    "cost class": ({"cost": Lp}, "'cost' .*sk_ncf.costs.*Cost.* Got .*Lp"),
     "objective": ({"objective": "l2"}, "'objective' .*'semi_dual'.* Got 'l2'"),
     "p by name": ({"cost": "lp", "cost_params": {"p": 1}}, "p of Lp .*> 1, got 1"),
     "p": ({"cost": Lp(0.5)}, r"p of Lp must be > 1, got 0\.5"),
@@ -195,14 +195,12 @@ PARAMETERS = {
             f"'{name}' parameter .*Got {value!r} instead",
         )
         for name, value in [
-            ("kernel", "cubic"),
             ("max_iter", 0),
             ("batch_size", 1),
             ("learning_rate_init", 0.0),
             ("validation_fraction", 1.0),
-            ("hj_weight", -1.0),
             ("default_domain", "both"),
-            ("net", "sgd"),
+            ("skorch_net", "sgd"),
             ("callbacks", 3),
             ("tol", np.inf),
             ("ensemble_size", 10**9),

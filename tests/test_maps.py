@@ -9,14 +9,15 @@ from scipy.stats import norm
 
 from sk_ncf.datasets import make_gaussians
 from sk_ncf.metrics import l2_uvp
+from sk_ncf.objectives import MMD, SemiDual
 
 every_cost = pytest.mark.parametrize("cost", COSTS)
 LEARNT = [
     *((cost, {}) for cost in COSTS),
-    ("elastic", {"objective": "mmd", "kernel": "energy"}),
-    ("elastic", {"objective": "mmd", "kernel": "gaussian"}),
-    ("norm_power", {"objective": "mmd", "kernel": "laplace"}),
-    ("pseudo_huber", {"mmd_weight": 1.0, "kernel": "gaussian"}),
+    ("elastic", {"objective": MMD()}),
+    ("elastic", {"objective": MMD(kernel="gaussian")}),
+    ("norm_power", {"objective": MMD(kernel="laplace")}),
+    ("pseudo_huber", {"objective": SemiDual(mmd_weight=1.0, kernel="gaussian")}),
 ]
 
 
