@@ -33,6 +33,7 @@ from sklearn.base import clone
 
 from sk_ncf import NCFTransport, datasets
 from sk_ncf.costs._registry import COSTS
+from sk_ncf.metrics import l2_uvp
 
 N_CALLS = 110_000
 CHUNK = 500
@@ -239,7 +240,7 @@ def call_of_datasets(rng):
     if name == "l2_uvp":
         rows = lambda: (_rows if rng.random() < 0.5 else _no_rows)(rng, 8)
         variance = values.junk(rng) if rng.random() < 0.3 else 2.0
-        return Call(name, datasets.l2_uvp, (rows(), rows(), variance), {})
+        return Call(name, l2_uvp, (rows(), rows(), variance), {})
     right = {"n_samples": (1, 50)} if name == "sample_pairs" else dict(MAKERS[name])
     right["random_state"] = RIGHT_SEEDS
     kwargs = {

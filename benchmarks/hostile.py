@@ -15,12 +15,15 @@ from sklearn.naive_bayes import GaussianNB
 from skorch import NeuralNet
 
 from sk_ncf import (
+    MMD,
     Cost,
     Elastic,
     Lp,
     NormPower,
+    Objective,
     PseudoHuber,
     QuadraticForm,
+    SemiDual,
     SquaredEuclidean,
 )
 from sk_ncf._training.net import NCFNet
@@ -225,7 +228,10 @@ PARAMETERS = {
     "cost": ["sqeuclidean", "lp", "norm_power", "elastic", "pseudo_huber"]
     + [Lp(1.2), Lp(4.0), NormPower(3), Elastic(0.3), Elastic(0), PseudoHuber(0.5)]
     + [SquaredEuclidean(), QuadraticForm([[2, 0.5], [0.5, 0.5]])],
-    "objective": ["semi_dual", "mmd"],
+    "objective": ["semi_dual", "mmd", SemiDual(), MMD(kernel="gaussian")]
+    + [SemiDual(hj_weight=0.0, momentum_weight=1e30), SemiDual(semi_dual_weight=0.0)]
+    + [SemiDual(mmd_weight=10.0, kernel="laplace"), SemiDual(hopf_lax_weight=1e30)]
+    + [MMD(hj_weight=0.0, mmd_weight=1e30), MMD(mmd_weight=0.0)],
     "class_conditional": [False, True, "per_class", "shared"],
     "classifier": [None, GaussianNB(), DummyClassifier()],
     "output_distribution": ["normal", "uniform"]
@@ -240,12 +246,6 @@ PARAMETERS = {
     "validation_fraction": [0.1, 0.5, 0.999, 1e-9],
     "n_iter_no_change": [1, 1000],
     "tol": [0.0, 1e-3, 1e30],
-    "hj_weight": [0.0, 1.0, 1e30],
-    "momentum_weight": ["auto", 0.0, 1.0, 1e30],
-    "dual_weight": [0.0, 1.0, 1e30],
-    "hopf_lax_weight": [0.0, 10.0, 1e30],
-    "mmd_weight": ["auto", 0.0, 10.0, 1e30],
-    "kernel": ["energy", "gaussian", "laplace"],
     "skorch_net": [None, NCFNet(), NCFNet(optimizer=torch.optim.Adam)],
     "callbacks": [None, [], ()],
     "device": ["cpu", "auto", torch.device("cpu")],
@@ -264,6 +264,8 @@ SPECIAL = {
     + [QuadraticForm("a"), QuadraticForm([[np.nan] * 2] * 2), Cost(), "quadratic_form"],
     "cost_params": [{"p": 2}, {"gamma": 1}, {"delta": "a"}, {"matrix": "a"}, {1: 2}]
     + [{"p": np.nan}, {"p": 1}, {"p": 1e308}, {"matrix": np.eye(2)}, {"p": None}],
+    "objective": [SemiDual, SemiDual(hj_weight=-1.0), SemiDual(mmd_weight="a")]
+    + [MMD(kernel="cubic"), MMD(hj_weight=np.nan), MMD(mmd_weight=[1.0]), Objective()],
     "classifier": [KMeans(2), GaussianNB, "svc", object(), NCFNet()],
     "output_distribution": [_returns(v) for v in (None, 1.0, "a", np.eye(2), [[1.0]])]
     + [lambda size, random_state: np.full(size, np.nan)]

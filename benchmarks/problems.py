@@ -11,6 +11,7 @@ import torch
 from sk_ncf import datasets
 from sk_ncf._flow.gaussian_map import gaussian_map
 from sk_ncf._flow.moments import weighted_moments
+from sk_ncf.metrics import l2_uvp
 from sk_ncf.objectives import energy_distance
 
 N_TEST = 4096
@@ -109,7 +110,7 @@ def errors(problem, case, mapped):
     wanted = (case.forward[1], case.inverse[1])
     if problem.measure == "energy":
         return tuple(map(distance, mapped, wanted))
-    return tuple(map(datasets.l2_uvp, mapped, wanted, case.variances))
+    return tuple(map(l2_uvp, mapped, wanted, case.variances))
 
 
 def reference(problem, case):

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from os import PathLike
-from typing import Any, Literal, Self
+from typing import Any, Literal, ParamSpec, Self, TypeVar, cast
 
 import joblib
 import numpy as np
@@ -18,20 +18,21 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 
-from sk_ncf._classes.class_pairs import class_pairs
+from sk_ncf._classes.class_pairs import ClassLabels, class_pairs
 from sk_ncf._flow.fork_safety import one_thread_after_fork
 from sk_ncf._flow.transport_map import TransportMap
 from sk_ncf._inputs.errors import LARGEST_SETTING, as_array
 from sk_ncf._inputs.labels import checked_labels
 from sk_ncf._inputs.types import Classifier, CostName, Device, Labels, Seed
 from sk_ncf._inputs.validation import (
+    Rows,
     both_sides,
     checked_rows,
     rows_where,
     source_rows,
 )
 from sk_ncf._training.devices import resolve_device
-from sk_ncf._training.fit_session import FitSession
+from sk_ncf._training.fit_session import FitResult, FitSession
 from sk_ncf.costs import Cost
 from sk_ncf.costs._registry import COSTS, make_cost
 from sk_ncf.diagnostics._mixin import DiagnosticsMixin
@@ -46,10 +47,10 @@ try:  # scikit-learn >= 1.9, experimental
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:
 
-    class CallbackSupportMixin:  # type: ignore[no-redef]
+    class CallbackSupportMixin:  # type: ignore[no-redef] # the name of the real one
         """Older scikit-learn: no callbacks through meta-estimators."""
 
-    def with_callbacks(method):
+    def with_callbacks(method: Any) -> Any:
         """Older scikit-learn: nothing to manage."""
         return method
 
@@ -65,13 +66,15 @@ CLASS_ATTRIBUTES = (
     "pseudo_label_accuracy_",
 )
 Auto = Literal["auto"]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-def _all_or_nothing(method):
+def _all_or_nothing(method: Callable[P, R]) -> Callable[P, R]:
     """A fit that raises leaves the estimator as it was."""
 
     @functools.wraps(method)
-    def wrapper(self, *args, **kwargs):
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
         before = self.__dict__.copy()
         try:
             with one_thread_after_fork():
@@ -81,7 +84,12 @@ def _all_or_nothing(method):
             self.__dict__.update(before)
             raise
 
-    return wrapper
+    return cast(Callable[P, R], wrapper)
+
+
+def _calls_callbacks(fit: Callable[P, R]) -> Callable[P, R]:
+    """scikit-learn's decorator, which has no types."""
+    return with_callbacks(fit)
 
 
 class NCFTransport(
@@ -363,7 +371,7 @@ class NCFTransport(
         self.random_state = random_state
 
     @_all_or_nothing
-    @with_callbacks
+    @_calls_callbacks
     def fit(
         self,
         X: ArrayLike,
@@ -459,7 +467,7 @@ class NCFTransport(
         previous = None if first else self.flow_
         return self._set_fitted(session, session.run(previous), labels)
 
-    def _check_parameters(self):
+    def _check_parameters(self) -> None:
         self._validate_params()
         resolve_device(self.device)
         if isinstance(self.classifier, type):
@@ -475,8 +483,8 @@ class NCFTransport(
                 "the optimal one, which the semi-dual objective would look for."
             )
 
-    def _check_continues(self):
-        was = False
+    def _check_continues(self) -> None:
+        was: str | bool = False
         if self._labels is not None:
             was = "per_class" if self._maps_per_class() else "shared"
         now = self.class_conditional and (
@@ -488,14 +496,18 @@ class NCFTransport(
                 f"got {now!r}."
             )
 
-    def _pairs(self, source, target, known=None):
+    def _pairs(
+        self, source: Rows | None, target: Rows | None, known: ClassLabels | None = None
+    ) -> tuple[list, ClassLabels | None, dict]:
         """Rows of every class, the classes and their classifiers, pooled moments."""
         if not self.class_conditional:
             return [(source, target)], None, {}
         rng = check_random_state(self.random_state if known is None else 0)
         return class_pairs(self, source, target, rng, known)
 
-    def _set_fitted(self, session, result, labels):
+    def _set_fitted(
+        self, session: FitSession, result: FitResult, labels: ClassLabels | None
+    ) -> Self:
         """Fitted attributes of a finished session."""
         self.flow_, self.net_ = result.flow, result.net
         self.preconditioners_ = session.preconditioners
@@ -514,9 +526,9 @@ class NCFTransport(
             self._warn_of_small_classes(result.small)
         return self
 
-    def _set_class_attributes(self, labels):
+    def _set_class_attributes(self, labels: ClassLabels | None) -> None:
         for name in CLASS_ATTRIBUTES:  # of an earlier fit
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         if labels is None:
             return
         self.classes_ = labels.classes
@@ -526,7 +538,7 @@ class NCFTransport(
             self.classifier_ = labels.classifier
             self.target_classifier_ = labels.target_classifier
 
-    def _warn_of_small_classes(self, small):
+    def _warn_of_small_classes(self, small: np.ndarray) -> None:
         if not self._maps_per_class():
             return
         names = self.classes_[small].tolist()
@@ -674,28 +686,37 @@ class NCFTransport(
             If t is outside [0, 1].
         """
         fitted, rows, mask = self._to_map(X, sample_domain)
-        t = as_array("t", t)
-        number = t.dtype.kind in "iufb" and t.shape in ((), (len(rows),))
-        if not number or not ((t >= 0) & (t <= 1)).all():
+        time = as_array("t", t)
+        number = time.dtype.kind in "iufb" and time.shape in ((), (len(rows),))
+        if not number or not ((time >= 0) & (time <= 1)).all():
             raise ValueError(
-                f"t must be a number in [0, 1] or {len(rows)} of them, got {t!r}."
+                f"t must be a number in [0, 1] or {len(rows)} of them, got {time!r}."
             )
-        share, part = t[mask, None] if t.ndim else t, rows[mask]
+        s, part = time[mask, None] if time.ndim else time, rows[mask]
         codes = self._codes(part, sample_label, mask)
-        moved = (1 - share) * part + share * fitted.forward(part, codes)
+        moved = (1 - s) * part + s * fitted.forward(part, codes)
         return _replaced(rows, mask, moved.astype(rows.dtype, copy=False))
 
-    def _to_map(self, X, sample_domain, source=True):
+    def _to_map(
+        self, X: ArrayLike, sample_domain: ArrayLike | None, source: bool = True
+    ) -> tuple[TransportMap, np.ndarray, np.ndarray]:
         """The fitted map, the checked rows and the mask of those to be mapped."""
         check_is_fitted(self)
         rows = checked_rows(self, X)
         mask = source_rows(sample_domain, len(rows), self.default_domain)
         return self._transport_map(), rows, mask if source else ~mask
 
-    def _maps_per_class(self):
+    def _maps_per_class(self) -> bool:
         return self._labels is not None and self._labels.per_class
 
-    def _codes(self, rows, label, mask=None, source=True, name="sample_label"):
+    def _codes(
+        self,
+        rows: np.ndarray,
+        label: Any,
+        mask: np.ndarray | None = None,
+        source: bool = True,
+        name: str = "sample_label",
+    ) -> np.ndarray | None:
         """Class codes of rows; None if there is one map for all."""
         if not self._maps_per_class():
             return None
@@ -705,16 +726,16 @@ class NCFTransport(
         labels = checked_labels(name, label, len(mask))[mask]
         return self._labels.codes(rows, labels, source, name)
 
-    def _transport_map(self):
+    def _transport_map(self) -> TransportMap:
         return TransportMap(
             self.flow_, self.preconditioners_, resolve_device(self.device)
         )
 
-    def __dask_tokenize__(self):
+    def __dask_tokenize__(self) -> tuple[str, str]:
         # Dask names its tasks by what their functions hold.
         return type(self).__name__, joblib.hash(self)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         conditional = self.class_conditional
@@ -723,7 +744,7 @@ class NCFTransport(
         return tags
 
 
-def _replaced(rows, mask, mapped):
+def _replaced(rows: np.ndarray, mask: np.ndarray, mapped: np.ndarray) -> np.ndarray:
     """`rows` with those of `mask` replaced; the caller's array is not touched."""
     if mask.all():
         return mapped
