@@ -244,7 +244,7 @@ def test_both_domains_in_one_array_are_the_same_fit(transport):
 
 def test_a_class_of_one_row_is_shifted_by_the_means_and_named_in_one_warning():
     of = np.r_[y[:-2], 8, 9]
-    with pytest.warns(UserWarning, match=r"one row: \[8, 9\]\.") as caught:
+    with pytest.warns(UserWarning, match=r"mean shift\): \[8, 9\]\.") as caught:
         transport = by_label().fit(X, of, X_target=Y, y_target=of)
     assert len(caught) == 1
     np.testing.assert_allclose(transport.transform(X[-2:], sample_label=[8, 9]), Y[-2:])
