@@ -1,6 +1,6 @@
-"""PseudoLabels transport problems with their exact potential and maps, in closed form.
+"""Named transport problems with their exact potential and maps, in closed form.
 
-Each solves u_t + H(grad u) = 0 for all t in [0, 1] and carries its source rows by an
+Each solves u_t + H(grad u) = 0 for all t in [0, 1] and maps its source rows by an
 optimal map. COSTS holds every cost: a new one is one more line there.
 """
 

@@ -249,7 +249,7 @@ CALLS = [
 
 
 @pytest.mark.parametrize(("method", "options"), CALLS)
-def test_unfitted_estimator_and_wrong_columns_arerefused(method, options, fitted):
+def test_unfitted_estimator_and_wrong_columns_are_refused(method, options, fitted):
     with pytest.raises(NotFittedError, match="NCFTransport instance is not fitted"):
         getattr(quick(), method)(X, **options)
     message = "X has 4 features, but NCFTransport is expecting 2"
@@ -264,7 +264,7 @@ def test_target_rows_with_other_columns_are_refused_after_the_fit(method, fitted
 
 
 @pytest.mark.parametrize("t", [-0.1, 1.1, np.nan, "a", [0.5, 0.5], np.full(40, 2.0)])
-def test_time_outside_the_unit_interval_isrefused(t, fitted):
+def test_time_outside_the_unit_interval_is_refused(t, fitted):
     message = r"t must be a number in \[0, 1\] or 40 of them, got"
     refused(fitted, "interpolate", {"X": X, "t": t}, message)
 

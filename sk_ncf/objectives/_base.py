@@ -66,7 +66,7 @@ class Objective(BaseEstimator):
         """
         objective = clone(self)
         for name, values in self.auto_weights.items():
-            if getattr(objective, name) == "auto":
+            if getattr(objective, name, None) == "auto":
                 setattr(objective, name, values[bool(class_conditional)])
         return objective
 

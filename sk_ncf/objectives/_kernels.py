@@ -12,7 +12,7 @@ KernelName = Literal["energy", "gaussian", "laplace"]
 
 
 def energy_distance(x: Tensor, y: Tensor, unbiased: bool = False) -> Tensor:
-    r"""Squared energy distance :math:`2 E|x - y| - E|x - x'| - E|y - y'|`, shape [K].
+    r"""Squared energy distance :math:`2 E|x - y| - E|x - x'| - E|y - y'|`.
 
     This is the squared maximum mean discrepancy of the kernel :math:`-|x - y|_2`
     (Szekely and Rizzo, 2013). `scipy.stats.energy_distance` returns its square root, in
@@ -24,6 +24,10 @@ def energy_distance(x: Tensor, y: Tensor, unbiased: bool = False) -> Tensor:
     y : Tensor of shape [K, m, d]
     unbiased : bool, default=False
         Exclude the pairs of a sample with itself from the means.
+
+    Returns
+    -------
+    Tensor of shape [K]
     """
     return mmd(x, y, "energy", unbiased)
 

@@ -27,7 +27,7 @@ __all__ = [
 
 
 def implicit_residual(flow: CharacteristicFlow, x: Tensor, t: Tensor) -> Tensor:
-    r"""Residual of the implicit solution formula at (x, t), shape [K, n].
+    r"""Residual of the implicit solution formula at (x, t).
 
     .. math:: u(x, t) - t L(v) - u(x - t v, 0), \qquad v = \nabla H(\nabla u(x, t)).
 
@@ -36,6 +36,10 @@ def implicit_residual(flow: CharacteristicFlow, x: Tensor, t: Tensor) -> Tensor:
     flow : CharacteristicFlow
     x : Tensor of shape [K, n, d]
     t : Tensor of shape [K, n], values in [0, 1]
+
+    Returns
+    -------
+    Tensor of shape [K, n]
     """
     u, p = flow.potential.value_and_gradient(x, t)
     v = flow.cost.velocity(p)
@@ -44,7 +48,7 @@ def implicit_residual(flow: CharacteristicFlow, x: Tensor, t: Tensor) -> Tensor:
 
 
 def hj_residual(x: Characteristic, y: Characteristic) -> Tensor:
-    r"""Squared implicit residual over whole characteristics, from both ends, shape [K].
+    r"""Squared implicit residual over whole characteristics, from both ends.
 
     .. math:: E [u(y, 1) - L(v) - u(foot, 0)]^2 + E [u(head, 1) - L(v) - u(x, 0)]^2
 
@@ -52,6 +56,10 @@ def hj_residual(x: Characteristic, y: Characteristic) -> Tensor:
     ----------
     x, y : Characteristic
         Through n source samples at t = 0, and through m target samples at t = 1.
+
+    Returns
+    -------
+    Tensor of shape [K]
     """
     from_y = (y.u - y.action - y.u_end).square()
     from_x = (x.u_end - x.action - x.u).square()
@@ -59,7 +67,7 @@ def hj_residual(x: Characteristic, y: Characteristic) -> Tensor:
 
 
 def momentum_residual(x: Characteristic, y: Characteristic) -> Tensor:
-    r"""Squared change of momentum along characteristics, shape [K].
+    r"""Squared change of momentum along characteristics.
 
     The momentum of the exact solution is constant along them.
 
@@ -70,6 +78,10 @@ def momentum_residual(x: Characteristic, y: Characteristic) -> Tensor:
     ----------
     x, y : Characteristic
         Through n source samples at t = 0, and through m target samples at t = 1.
+
+    Returns
+    -------
+    Tensor of shape [K]
     """
     from_y = (y.p_end - y.p).square().sum(-1)
     from_x = (x.p_end - x.p).square().sum(-1)
@@ -77,7 +89,7 @@ def momentum_residual(x: Characteristic, y: Characteristic) -> Tensor:
 
 
 def semi_dual(x: Characteristic, y: Characteristic, pairs: Tensor) -> Tensor:
-    r"""Semi-dual objective, differentiated by Danskin's theorem, shape [K].
+    r"""Semi-dual objective, differentiated by Danskin's theorem.
 
     .. math:: E_x u(x, 0) - E_y \min_x [u(x, 0) + c(x, y)]
 
@@ -92,6 +104,10 @@ def semi_dual(x: Characteristic, y: Characteristic, pairs: Tensor) -> Tensor:
         Through n source samples at t = 0, and through m target samples at t = 1.
     pairs : Tensor of shape [K, n, m]
         u(x_i, 0) + c(x_i, y_j).
+
+    Returns
+    -------
+    Tensor of shape [K]
     """
     at_foot = y.u_end - (y.p_end.detach() * (y.end - y.end.detach())).sum(-1)
     best = pairs.min(-2).values
@@ -102,7 +118,7 @@ def semi_dual(x: Characteristic, y: Characteristic, pairs: Tensor) -> Tensor:
 
 
 def hopf_lax_violation(pairs: Tensor, u_y: Tensor) -> Tensor:
-    r"""Squared excess of u(y, 1) over the Hopf-Lax formula, over all pairs, shape [K].
+    r"""Squared excess of u(y, 1) over the Hopf-Lax formula, over all pairs.
 
     .. math:: E_{x, y} \max(0, u(y, 1) - u(x, 0) - c(x, y))^2,
        \qquad u(y, 1) = \min_x u(x, 0) + c(x, y).
@@ -113,6 +129,10 @@ def hopf_lax_violation(pairs: Tensor, u_y: Tensor) -> Tensor:
         u(x_i, 0) + c(x_i, y_j).
     u_y : Tensor of shape [K, m]
         u(y_j, 1).
+
+    Returns
+    -------
+    Tensor of shape [K]
     """
     excess = torch.relu(u_y.unsqueeze(-2) - pairs)
     return _pseudo_huber_mean(excess.square(), (-2, -1))
