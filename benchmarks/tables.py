@@ -65,7 +65,10 @@ def parsed(argv):
     parser.add_argument("--list", action="store_true", help="print the pairs and stop")
     options = parser.parse_args(argv)
     if options.quick:
-        vars(options).update(QUICK, seeds=options.seeds[:1])
+        for name, value in QUICK.items():
+            if getattr(options, name) == parser.get_default(name):
+                setattr(options, name, value)
+        options.seeds = options.seeds[:1]
         options.pairs = options.pairs or list(QUICK_PAIRS)
     return options
 

@@ -154,7 +154,7 @@ PAIRS = {
         values("target", 1, 0), "sklearn",
     ),
     "diabetes, sex 1 -> 2": Table(
-        diabetes, tuple(["age", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"]),
+        diabetes, ("age", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"),
         values("sex", 1, 2), "sklearn",
     ),
     "penguins, male -> female": Table(
