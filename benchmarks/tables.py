@@ -93,7 +93,7 @@ def main(argv=None):
     given = {name: getattr(options, name) for name in names}
     work = list(tasks(pairs, methods, options.seeds, not options.clean, **given))
     rows = resumed(run, work, KEY, options.log, options.jobs, note, options.report)
-    print(report.explanation(methods), end="\n\n")
+    print(report.explanation(), end="\n\n")
     print("\n".join(report.table(rows, methods)), end="\n\n")
     print(report.summary(rows))
 

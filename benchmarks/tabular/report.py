@@ -22,6 +22,13 @@ class Verdict(NamedTuple):
     linear: float | None = None
     corrupt: float | None = None
     complete: bool = True  # every method that the conditions name was run
+    clean_only: bool = False  # there are no results with corrupt rows
+
+    @property
+    def passes(self):
+        """Whether no condition is missed among those that were judged."""
+        ratios = (self.best, self.no_map, self.linear, self.corrupt)
+        return self.complete and all(ratio is None for ratio in ratios)
 
     @property
     def text(self):
@@ -34,7 +41,8 @@ class Verdict(NamedTuple):
         }
         found = [(k, getattr(self, k)) for k in words]
         missed = [words[k].format(v) for k, v in found if v is not None]
-        return ", ".join(missed) or ("pass" if self.complete else "not judged")
+        passed = "pass (clean rows only)" if self.clean_only else "pass"
+        return ", ".join(missed) or (passed if self.complete else "not judged")
 
 
 def verdict(rows):
@@ -47,7 +55,9 @@ def verdict(rows):
         if OWN in clean:
             _judge(found, clean, [r for r in of_seed if r["corruption"] != CLEAN])
     worst = {name: max(ratios, default=None) for name, ratios in found.items()}
-    return Verdict(**worst, complete=complete)
+    own = [r for r in rows if r["method"] == OWN]
+    clean_only = all(r["corruption"] == CLEAN for r in own)
+    return Verdict(**worst, complete=complete, clean_only=clean_only)
 
 
 def _judge(found, clean, corrupt):
@@ -66,7 +76,7 @@ def _judge(found, clean, corrupt):
 
 
 def short(value):
-    """Three digits, without trailing zeros or an exponent of two digits."""
+    """Three digits, large numbers as 2e5."""
     if value is None or not math.isfinite(value):
         return "-" if value is None else str(value)
     if value >= 1000:
@@ -74,7 +84,7 @@ def short(value):
     return f"{value:.3g}"
 
 
-def worst(rows, measure, corrupt):
+def most(rows, measure, corrupt):
     """Largest value of a measure over seeds (and corruptions)."""
     values = [r[measure] for r in rows if (r["corruption"] != CLEAN) == corrupt]
     if any(v is None or math.isnan(v) for v in values):
@@ -84,24 +94,28 @@ def worst(rows, measure, corrupt):
 
 def clean_and_corrupt(rows, measure):
     """A cell: the worst on clean rows, then the worst with corrupt rows."""
-    parts = [worst(rows, measure, corrupt) for corrupt in (False, True)]
+    parts = [most(rows, measure, corrupt) for corrupt in (False, True)]
     return " / ".join(short(v) for v in parts if v is not None) or "-"
+
+
+def seconds(rows):
+    """A cell: most CPU seconds of a clean fit and its map."""
+    value = most(rows, "seconds", False)
+    return "-" if value is None else f"{value:.1f}"
 
 
 def line(pair, rows, methods):
     """A row of the table."""
     by_method = {m: [r for r in rows if r["method"] == m] for m in methods}
     first = rows[0]
-    listed = lambda measure: ", ".join(
-        short(worst(by_method[m], measure, False)) for m in methods
-    )
+    correlations = [clean_and_corrupt(by_method[m], "correlation") for m in methods]
     cells = [
         pair,
         f"{first['n']} / {first['m']}, {first['d']}",
         *(clean_and_corrupt(by_method[m], "energy") for m in methods),
         short(max(r["floor"] for r in rows)),
-        listed("correlation"),
-        listed("seconds"),
+        "; ".join(correlations),
+        "; ".join(seconds(by_method[m]) for m in methods),
         verdict(rows).text,
     ]
     return "| " + " | ".join(cells) + " |"
@@ -109,7 +123,7 @@ def line(pair, rows, methods):
 
 def table(results, methods):
     """Lines of the Markdown table."""
-    order = ", ".join(methods)
+    order = "; ".join(methods)
     head = ["pair", "rows, d", *methods, "noise floor"]
     head += [f"correlation error ({order})", f"CPU seconds ({order})", "verdict"]
     yield "| " + " | ".join(head) + " |"
@@ -118,16 +132,16 @@ def table(results, methods):
         yield line(pair, rows, methods)
 
 
-def explanation(methods):
+def explanation():
     """What the cells mean, before the table."""
     seeds = "worst of the seeds"
     return (
         f"100 x squared energy distance of mapped fresh source rows to fresh target rows: "
         f"clean training rows / with 0.1 % corrupt rows added, {seeds}. Noise floor: the "
-        f"same for two samples of the target. Correlation error: largest difference "
-        f"between the correlation matrices, clean rows, {seeds}. Verdict: conditions that "
-        f"{OWN} misses on any seed (best: of {', '.join(RIVALS)})."
-        + (f" Ratios are energy distances of {OWN}." if OWN in methods else "")
+        f"expected distance of two samples of the target. Correlation error: largest "
+        f"difference between the correlation matrices, clean / corrupt. CPU seconds: fit "
+        f"and map, clean. Verdict: what {OWN} misses on any seed, as a ratio of energy "
+        f"distances (best: of {', '.join(RIVALS)})."
     )
 
 
@@ -137,7 +151,8 @@ def summary(results):
     judged = [v for v in verdicts if v.complete]
     count = lambda name: sum(getattr(v, name) is not None for v in judged)
     return (
-        f"{len(judged)} pairs judged: {sum(v.text == 'pass' for v in judged)} pass; "
+        f"{len(judged)} pairs judged: {sum(v.passes for v in judged)} pass "
+        f"({sum(v.passes and v.clean_only for v in judged)} on clean rows only); "
         f"{count('best')} above {BEST_FACTOR} x the best + {FLOOR_SHARE} x the noise "
         f"floor, {count('no_map')} worse than no map, {count('linear')} worse than the "
         f"linear map, {count('corrupt')} above {CORRUPT_FACTOR} x clean with corrupt "
