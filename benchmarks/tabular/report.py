@@ -65,14 +65,19 @@ def _judge(found, clean, corrupt):
     own, floor = clean[OWN]["energy"], clean[OWN]["floor"]
     best = min((clean[m]["energy"] for m in RIVALS if m in clean), default=math.inf)
     if own > BEST_FACTOR * best + FLOOR_SHARE * floor:
-        found["best"].append(own / best)
+        found["best"].append(_ratio(own, best))
     for key, method in (("no_map", "no map"), ("linear", "linear")):
         other = clean[method]["energy"] if method in clean else math.inf
         if own > other + WORSE_SHARE * floor:
-            found[key].append(own / other)
+            found[key].append(_ratio(own, other))
     for row in corrupt:
         if row["method"] == OWN and row["energy"] > CORRUPT_FACTOR * own:
-            found["corrupt"].append(row["energy"] / own)
+            found["corrupt"].append(_ratio(row["energy"], own))
+
+
+def _ratio(value, other):
+    """A quotient, also if the other distance is zero."""
+    return value / max(other, 1e-12)
 
 
 def short(value):
