@@ -24,6 +24,7 @@ from tabular.twins import KEY, OTHERS, Task, run
 from tabular.work import resumed
 
 N_FITS, WORST = 300, 10
+HEADERS = {"floor": "noise floor", "training_floor": "training noise"}
 
 
 def ratio(row):
@@ -61,8 +62,9 @@ def described(row):
 def worst(rows, measure, title):
     """Lines of the ten cases with the largest values of a measure."""
     columns = [*OTHERS, "sk_ncf", "twin", "floor", "training_floor", "apart"]
+    titles = [HEADERS.get(name, name) for name in columns]
     yield f"\n{title}\n"
-    yield "| --start | value | " + " | ".join(columns) + " | case |"
+    yield "| --start | value | " + " | ".join(titles) + " | case |"
     yield "|---" * (len(columns) + 3) + "|"
     for row in sorted(rows, key=measure, reverse=True)[:WORST]:
         numbers = [cell(v) for v in (measure(row), *(row[c] for c in columns))]

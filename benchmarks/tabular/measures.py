@@ -35,7 +35,7 @@ def robust_units(X, Y):
     """Mean and standard deviation of both samples together, columns clipped.
 
     Both samples count the same. Each column is clipped at its 1 % and 99 % quantiles
-    first; where nothing is left of it, its range is the scale, and 1 for a constant.
+    first; if that makes it constant, its range is the scale, or 1 if it was constant.
     """
     size = min(len(X), len(Y))
     rows = np.vstack([Z[np.linspace(0, len(Z) - 1, size).astype(int)] for Z in (X, Y)])

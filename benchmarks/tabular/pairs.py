@@ -64,7 +64,7 @@ def threshold(column, value):
 
 
 def months(source, target, **others):
-    """Split by two sets of months, where the other columns have the values given."""
+    """Split by two sets of months; the other columns must have the values given."""
 
     def split(t):
         same = np.logical_and.reduce([t[k] == v for k, v in others.items()] or [True])
