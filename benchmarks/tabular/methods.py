@@ -14,7 +14,7 @@ def own_estimator(seed, max_iter=None, members=None):
     """The estimator that is measured: the only place that names its parameters."""
     from sk_ncf import NCFTransport
 
-    given = {"max_iter": max_iter, "n_members": members}
+    given = {"max_iter": max_iter, "ensemble_size": members}
     given = {name: value for name, value in given.items() if value is not None}
     return NCFTransport(random_state=seed, device="cpu", **given)
 
