@@ -194,7 +194,13 @@ def call_of_cost(rng):
     if rng.random() < 0.3:
         given = list(cost.get_params())
         cost.set_params(**{name: values.junk(rng) for name in given})
-    one_argument = ("lagrangian", "momentum", "velocity", "hamiltonian", "within")
+    one_argument = (
+        "lagrangian",
+        "momentum",
+        "velocity",
+        "hamiltonian",
+        "with_max_displacement",
+    )
     name = str(rng.choice([*one_argument, "__call__", "pairwise"]))
     n = 1 if name in one_argument else 2
     scale = 10 ** rng.uniform(-30, 30) if rng.random() < 0.3 else 1.0

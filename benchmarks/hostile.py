@@ -1,4 +1,7 @@
-"""Values for `fuzz.py`: what a method expects, what is odd, and what is hostile."""
+"""Values for `fuzz.py`: what a method expects, what is odd, and what is hostile.
+
+python benchmarks/hostile.py --help  # random tables instead: hostile_data.py
+"""
 
 import atexit
 import shutil
@@ -296,3 +299,9 @@ def odd_parameter(rng, name):
     value = junk(rng)
     costly = name in COSTLY and isinstance(value, int | float | np.number)
     return 0 if costly and value > 3 else value
+
+
+if __name__ == "__main__":
+    import hostile_data
+
+    hostile_data.main()

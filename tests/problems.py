@@ -1,6 +1,6 @@
 """Named transport problems with their exact potential and maps, in closed form.
 
-Each solves u_t + H(grad u) = 0 for all t in [0, 1] and carries its source rows by an
+Each solves u_t + H(grad u) = 0 for all t in [0, 1] and maps its source rows by an
 optimal map. COSTS holds every cost: a new one is one more line there.
 """
 
@@ -96,7 +96,7 @@ COSTS = {
 class ExactPotential(nn.Module):
     """A closed form u(x, t), its gradient by autograd; bent by `bend` if wanted."""
 
-    n_classes = 1
+    n_potentials = 1
 
     def __init__(self, u, bend=0.0):
         super().__init__()

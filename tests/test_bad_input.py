@@ -136,8 +136,8 @@ DATA = {
 # Parameters of the constructor, and what the message must say.
 PARAMETERS = {
     "cost": ({"cost": "l7"}, "'cost' .*'lp'.* Got 'l7'"),
-    "cost type": ({"cost": 3}, "'cost' .*sk_ncf.costs.Cost.* Got 3"),
-    "cost class": ({"cost": Lp}, "'cost' .*sk_ncf.costs.Cost.* Got .*Lp"),
+    "cost type": ({"cost": 3}, "'cost' .*sk_ncf.costs.*Cost.* Got 3"),
+    "cost class": ({"cost": Lp}, "'cost' .*sk_ncf.costs.*Cost.* Got .*Lp"),
     "objective": ({"objective": "l2"}, "'objective' .*'semi_dual'.* Got 'l2'"),
     "p by name": ({"cost": "lp", "cost_params": {"p": 1}}, "p of Lp .*> 1, got 1"),
     "p": ({"cost": Lp(0.5)}, r"p of Lp must be > 1, got 0\.5"),
@@ -195,14 +195,12 @@ PARAMETERS = {
             f"'{name}' parameter .*Got {value!r} instead",
         )
         for name, value in [
-            ("kernel", "cubic"),
             ("max_iter", 0),
             ("batch_size", 1),
             ("learning_rate_init", 0.0),
             ("validation_fraction", 1.0),
-            ("hj_weight", -1.0),
             ("default_domain", "both"),
-            ("net", "sgd"),
+            ("skorch_net", "sgd"),
             ("callbacks", 3),
             ("tol", np.inf),
             ("ensemble_size", 10**9),
@@ -251,7 +249,7 @@ CALLS = [
 
 
 @pytest.mark.parametrize(("method", "options"), CALLS)
-def test_unfitted_estimator_and_wrong_columns_arerefused(method, options, fitted):
+def test_unfitted_estimator_and_wrong_columns_are_refused(method, options, fitted):
     with pytest.raises(NotFittedError, match="NCFTransport instance is not fitted"):
         getattr(quick(), method)(X, **options)
     message = "X has 4 features, but NCFTransport is expecting 2"
@@ -266,7 +264,7 @@ def test_target_rows_with_other_columns_are_refused_after_the_fit(method, fitted
 
 
 @pytest.mark.parametrize("t", [-0.1, 1.1, np.nan, "a", [0.5, 0.5], np.full(40, 2.0)])
-def test_time_outside_the_unit_interval_isrefused(t, fitted):
+def test_time_outside_the_unit_interval_is_refused(t, fitted):
     message = r"t must be a number in \[0, 1\] or 40 of them, got"
     refused(fitted, "interpolate", {"X": X, "t": t}, message)
 

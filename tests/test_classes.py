@@ -18,7 +18,7 @@ from sklearn.svm import SVC
 
 from sk_ncf._flow.gaussian_map import gaussian_map
 from sk_ncf.costs._affine import AffineCost
-from sk_ncf.objectives import energy_distance
+from sk_ncf.objectives import SemiDual, energy_distance
 
 X, Y, y = crossing_classes(600)
 X_TEST, Y_TEST, y_test = crossing_classes(seed=1)  # 300 rows
@@ -116,7 +116,8 @@ def test_every_class_arrives_under_every_cost(cost):
 
 
 def test_a_single_class_is_a_fit_without_classes():
-    options = {"mmd_weight": 1.0, "momentum_weight": 1.0, "ensemble_size": 1}
+    objective = SemiDual(mmd_weight=1.0, momentum_weight=1.0)
+    options = {"objective": objective, "ensemble_size": 1}
     one = by_label(**options).fit(X, y == 7, X_target=Y, y_target=y == 7)
     same_map(one, quick(**options).fit(X, X_target=Y), X, Y)
 
@@ -133,7 +134,7 @@ def _affine(cost, seed):
 )
 def test_costs_of_all_classes_at_once_are_the_costs_of_each(name, float64):
     alone = [_affine(COST_OBJECTS[name], seed) for seed in range(4)]
-    together = AffineCost.stacked(alone)
+    together = AffineCost.stack(alone)
     z = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(9))
     for method in ("lagrangian", "momentum", "velocity", "hamiltonian"):
         values = getattr(together, method)(z)
@@ -141,7 +142,7 @@ def test_costs_of_all_classes_at_once_are_the_costs_of_each(name, float64):
             wanted = getattr(cost, method)(z[k])
             torch.testing.assert_close(values[k], wanted)
             torch.testing.assert_close(
-                getattr(together.of_class(k), method)(z[k]), wanted
+                getattr(together.select_class(k), method)(z[k]), wanted
             )
     pairs = together.pairwise(z, z[:, :4])
     for k, cost in enumerate(alone):
@@ -243,7 +244,7 @@ def test_both_domains_in_one_array_are_the_same_fit(transport):
 
 def test_a_class_of_one_row_is_shifted_by_the_means_and_named_in_one_warning():
     of = np.r_[y[:-2], 8, 9]
-    with pytest.warns(UserWarning, match=r"one row: \[8, 9\]\.") as caught:
+    with pytest.warns(UserWarning, match=r"mean shift\): \[8, 9\]\.") as caught:
         transport = by_label().fit(X, of, X_target=Y, y_target=of)
     assert len(caught) == 1
     np.testing.assert_allclose(transport.transform(X[-2:], sample_label=[8, 9]), Y[-2:])

@@ -5,7 +5,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sk_ncf import Cost, NCFTransport, SquaredEuclidean
+from sk_ncf import MMD, Cost, NCFTransport, SemiDual, SquaredEuclidean
 
 
 class Quartic(Cost):
@@ -32,8 +32,12 @@ CONFIGURATIONS = [
     {"warm_start": True, "tol": 1.0, "cost": "norm_power", "cost_params": {"p": 3}},
     {"output_distribution": "uniform"},
     {"objective": "mmd"},
-    {"objective": "mmd", "kernel": "gaussian", "default_domain": "target"},
-    {"cost": "lp", "cost_params": {"p": 1.2}, "mmd_weight": 1.0, "kernel": "laplace"},
+    {"objective": MMD(kernel="gaussian"), "default_domain": "target"},
+    {
+        "cost": "lp",
+        "cost_params": {"p": 1.2},
+        "objective": SemiDual(mmd_weight=1.0, kernel="laplace"),
+    },
     {"cost": "norm_power", "output_distribution": Logistic()},
     {"cost": "elastic"},
     {"cost": "pseudo_huber", "early_stopping": False},

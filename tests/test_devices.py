@@ -22,14 +22,18 @@ from sk_ncf._training.callbacks.model_selection import Stop
 from sk_ncf._training.callbacks.weight_average import WeightAverage
 from sk_ncf._training.devices import place, resolve_device
 from sk_ncf._training.net import NCFNet, TermSum, build_net
-from sk_ncf._training.objective import Objective
+from sk_ncf._training.objective import MinibatchLoss
 from sk_ncf.costs import Lp
 from sk_ncf.costs._affine import AffineCost
 from sk_ncf.costs._registry import make_cost
+from sk_ncf.objectives import MMD, SemiDual
 
 X, Y = two_samples()
 META = torch.device("meta")
-WEIGHTS = {"hj": 1.0, "momentum": 0.3, "dual": 1.0, "hopf_lax": 10.0, "mmd": 1.0}
+OBJECTIVES = {
+    "semi_dual": SemiDual(momentum_weight=0.3, mmd_weight=1.0),
+    "mmd": MMD(mmd_weight=1.0),
+}
 GPUS = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
 on_gpu = pytest.mark.parametrize(
     "device",
@@ -70,7 +74,7 @@ def _net(cost, objective="semi_dual"):
         ("clip", ClipPerPotential()),
         ("average", WeightAverage()),
     ]
-    module = Objective(flow, objective, WEIGHTS)
+    module = MinibatchLoss(flow, OBJECTIVES[objective])
     return build_net(
         None,
         module,
@@ -84,7 +88,7 @@ def _net(cost, objective="semi_dual"):
 
 
 @pytest.mark.parametrize("cost", COSTS)
-@pytest.mark.parametrize("objective", ["semi_dual", "mmd"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_step_reads_no_value_and_moves_none(objective, cost):
     """It runs where there are no values; a cost has moved its constants by then."""
     net = _net(_affine(make_cost(cost, COSTS[cost])), objective)

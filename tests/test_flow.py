@@ -97,7 +97,7 @@ def test_descent_never_goes_up_nor_below_the_hopf_lax_formula(problem):
     y = problem.T(x)
     start = x + 0.3 * problem.sample(seed=1)
     lowest = flow.potential(y, torch.ones(())).detach()
-    values = [flow.minimise_pairs(start, y, n).value for n in (0, 1, 3, 12)]
+    values = [flow.hopf_lax_descent(start, y, n).value for n in (0, 1, 3, 12)]
     for before, after in zip(values, values[1:], strict=False):
         assert (after <= before).all()
     assert (values[-1] >= lowest - 1e-6).all()
@@ -108,7 +108,7 @@ def test_descent_never_goes_up_nor_below_the_hopf_lax_formula(problem):
 def test_value_that_the_descent_reports_is_that_of_its_row(problem):
     x, flow = problem.sample(), problem.flow()
     y = problem.T(x)
-    found = flow.minimise_pairs(x + 0.3 * problem.sample(seed=1), y, 4)
+    found = flow.hopf_lax_descent(x + 0.3 * problem.sample(seed=1), y, 4)
     u = flow.potential(found.x, torch.zeros(()))
     _close(found.value, (u + problem.cost(found.x, y)).detach())
     assert not found.value.requires_grad

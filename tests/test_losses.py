@@ -174,7 +174,7 @@ def test_discrepancy_is_its_definition(kernel, unbiased):
 
 
 @every_kernel
-def test_discrepancy_is_a_squared_distance_of_laws(kernel):
+def test_discrepancy_is_a_squared_distance_of_distributions(kernel):
     x, y = _rows(1, 12, 3), _rows(1, 9, 3, seed=1)
     value = kernels.mmd(x, y, kernel)
     assert value.item() > 0

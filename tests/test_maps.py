@@ -9,14 +9,15 @@ from scipy.stats import norm
 
 from sk_ncf.datasets import make_gaussians
 from sk_ncf.metrics import l2_uvp
+from sk_ncf.objectives import MMD, SemiDual
 
 every_cost = pytest.mark.parametrize("cost", COSTS)
 LEARNT = [
     *((cost, {}) for cost in COSTS),
-    ("elastic", {"objective": "mmd", "kernel": "energy"}),
-    ("elastic", {"objective": "mmd", "kernel": "gaussian"}),
-    ("norm_power", {"objective": "mmd", "kernel": "laplace"}),
-    ("pseudo_huber", {"mmd_weight": 1.0, "kernel": "gaussian"}),
+    ("elastic", {"objective": MMD()}),
+    ("elastic", {"objective": MMD(kernel="gaussian")}),
+    ("norm_power", {"objective": MMD(kernel="laplace")}),
+    ("pseudo_huber", {"objective": SemiDual(mmd_weight=1.0, kernel="gaussian")}),
 ]
 
 
@@ -39,7 +40,7 @@ def _exact_value(transport, X, Y):
 
 @pytest.mark.parametrize(("cost", "params"), LEARNT, ids=str)
 def test_short_fit_learns_the_exact_map_both_ways(cost, params):
-    """Less than an eighth of the variance left, and less than where it started."""
+    """Less than an eighth of the variance left, and less than at the start."""
     rows, transport = problem(cost), fitted(cost, **params)
     start = start_map(cost=cost, cost_params=COSTS[cost])
     start.fit(rows.X, X_target=rows.X_target)
@@ -142,7 +143,7 @@ def normalised():
     return quick(600).fit(_skewed(z) + 5)
 
 
-def test_rows_are_carried_to_the_normal_law_by_the_monotone_map(normalised):
+def test_rows_are_mapped_to_the_normal_distribution_by_the_monotone_map(normalised):
     z = np.random.default_rng(1).standard_normal((1000, 1))
     assert l2_uvp(normalised.transform(_skewed(z) + 5), z) < 2
 
@@ -152,7 +153,7 @@ def test_inverse_of_fresh_normal_rows_is_a_sampler(normalised):
     assert l2_uvp(normalised.inverse_transform(z), _skewed(z) + 5) < 3
 
 
-def test_normal_rows_are_carried_to_the_cube_feature_by_feature():
+def test_normal_rows_are_mapped_to_the_cube_feature_by_feature():
     X = np.random.default_rng(0).standard_normal((1000, 2))
     transport = quick(400, output_distribution="uniform").fit(X)
     fresh = np.random.default_rng(1).standard_normal((1000, 2))
@@ -161,10 +162,10 @@ def test_normal_rows_are_carried_to_the_cube_feature_by_feature():
     assert error < min(3, 0.8 * l2_uvp(start.transform(fresh), norm.cdf(fresh)))
 
 
-def test_rows_are_carried_to_a_distribution_of_the_users_own():
-    def law(size, random_state):
+def test_rows_are_mapped_to_a_distribution_of_the_users_own():
+    def shifted_normal(size, random_state):
         return random_state.standard_normal(size) * [2, 0.5] + [10, -3]
 
     X = np.random.default_rng(0).standard_normal((2000, 2))
-    transport = quick(output_distribution=law).fit(X)
+    transport = quick(output_distribution=shifted_normal).fit(X)
     assert l2_uvp(transport.transform(X), X * [2, 0.5] + [10, -3]) < 1

@@ -5,16 +5,12 @@ import torch
 from torch import nn
 
 from sk_ncf._flow import potential as module
-from sk_ncf._flow.potential import (
-    MeanPotential,
-    ModulePotential,
-    Potential,
-    _ValueAndGradient,
-)
+from sk_ncf._flow.potential import MeanPotential, ModulePotential, Potential
+from sk_ncf._flow.potential_gradient import ValueAndGradient
 
 pytestmark = pytest.mark.usefixtures("float64")
 shapes = pytest.mark.parametrize(
-    ("n_classes", "depth"), [(1, 1), (1, 2), (2, 3), (3, 4)]
+    ("n_potentials", "depth"), [(1, 1), (1, 2), (2, 3), (3, 4)]
 )
 D, N, WIDTH = 3, 5, 6
 
@@ -24,9 +20,9 @@ def _rows(*shape, seed=0):
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
-def _potential(n_classes=1, depth=3, size=1.0):
+def _potential(n_potentials=1, depth=3, size=1.0):
     generator = torch.Generator().manual_seed(3)
-    potential = Potential(D, (WIDTH,) * depth, n_classes, generator=generator)
+    potential = Potential(D, (WIDTH,) * depth, n_potentials, generator=generator)
     with torch.no_grad():
         potential.output_weight.mul_(100 * size)
     return potential
@@ -53,9 +49,9 @@ def _formula_with_gradient(potential, x, t):
 
 
 @shapes
-def test_value_and_gradient_are_those_of_the_formula(n_classes, depth):
-    potential = _potential(n_classes, depth)
-    x, t = _rows(n_classes, N, D).requires_grad_(), torch.rand(n_classes, N)
+def test_value_and_gradient_are_those_of_the_formula(n_potentials, depth):
+    potential = _potential(n_potentials, depth)
+    x, t = _rows(n_potentials, N, D).requires_grad_(), torch.rand(n_potentials, N)
     for ours, wanted in zip(
         potential.value_and_gradient(x, t),
         _formula_with_gradient(potential, x, t),
@@ -67,11 +63,13 @@ def test_value_and_gradient_are_those_of_the_formula(n_classes, depth):
 
 
 @shapes
-def test_backward_of_both_is_that_of_the_formula_differentiated_twice(n_classes, depth):
-    potential = _potential(n_classes, depth)
-    x, t = _rows(n_classes, N, D).requires_grad_(), torch.rand(n_classes, N)
+def test_backward_of_both_is_that_of_the_formula_differentiated_twice(
+    n_potentials, depth
+):
+    potential = _potential(n_potentials, depth)
+    x, t = _rows(n_potentials, N, D).requires_grad_(), torch.rand(n_potentials, N)
     t.requires_grad_()
-    along_u, along_p = _rows(n_classes, N, seed=1), _rows(n_classes, N, D, seed=2)
+    along_u, along_p = _rows(n_potentials, N, seed=1), _rows(n_potentials, N, D, seed=2)
 
     def gradients(u, p):
         total = (along_u * u.sin()).sum() + (along_p * p.square()).sum()
@@ -85,12 +83,12 @@ def test_backward_of_both_is_that_of_the_formula_differentiated_twice(n_classes,
 
 
 @shapes
-def test_backward_is_the_slope_of_value_and_gradient(n_classes, depth):
-    potential = _potential(n_classes, depth)
-    s = torch.cat([_rows(n_classes, 2, D), torch.rand(n_classes, 2, 2)], dim=-1)
+def test_backward_is_the_slope_of_value_and_gradient(n_potentials, depth):
+    potential = _potential(n_potentials, depth)
+    s = torch.cat([_rows(n_potentials, 2, D), torch.rand(n_potentials, 2, 2)], dim=-1)
     inputs = [s.requires_grad_(), *potential.parameters()]
     assert torch.autograd.gradcheck(
-        lambda *inputs: _ValueAndGradient.apply(*inputs, 5.0), inputs, atol=1e-5
+        lambda *inputs: ValueAndGradient.apply(*inputs, 5.0), inputs, atol=1e-5
     )
 
 
@@ -220,7 +218,7 @@ def test_own_network_leaves_no_graph_where_none_is_wanted():
 
 
 def test_mean_potential_is_the_mean_of_its_members_and_its_gradient_theirs():
-    members = _potential(n_classes=3)
+    members = _potential(n_potentials=3)
     mean, x, t = MeanPotential(members, 3), _rows(1, N, D), _rows(N, seed=1)
     u, p = mean.value_and_gradient(x, t)
     each = members.value_and_gradient(x.expand(3, -1, -1), t)
@@ -232,8 +230,8 @@ def test_mean_potential_is_the_mean_of_its_members_and_its_gradient_theirs():
 
 
 def test_without_gradients_blocks_of_rows_are_joined_in_order(monkeypatch):
-    monkeypatch.setattr(module, "IN_CACHE", 1)  # blocks of 64 rows, the least
-    potential, x, t = _potential(n_classes=2), _rows(2, 150, D), _rows(150, seed=1)
+    monkeypatch.setattr(module, "BLOCK_SIZE", 1)  # blocks of 64 rows, the least
+    potential, x, t = _potential(n_potentials=2), _rows(2, 150, D), _rows(150, seed=1)
     whole = potential.value_and_gradient(x, t)
     with torch.no_grad():
         joined = potential.value_and_gradient(x, t)

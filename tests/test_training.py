@@ -1,4 +1,4 @@
-"""Objective, risk, ends of a fit, the user's own parts in it, and what it shows."""
+"""Risk, ends of a fit, the user's own parts in it, and what it shows."""
 
 import numpy as np
 import pytest
@@ -13,16 +13,14 @@ from torch import nn
 from sk_ncf._training.fit_session import EPOCH
 from sk_ncf._training.held_out_risk import held_out_risk
 from sk_ncf._training.net import NCFNet
-from sk_ncf._training.objective import Objective
 from sk_ncf.metrics import l2_uvp
 
 X, Y = two_samples()
-DUAL = {"hj": 1.0, "momentum": 0.3, "dual": 1.0, "hopf_lax": 10.0, "mmd": 0.0}
 SCORED = [problem for problem in PROBLEMS if "user's" not in problem.name]
 PROBLEM = next(p for p in PROBLEMS if p.name == "gaussian")
 
 
-# The risk and the objective.
+# The risk.
 
 
 @pytest.mark.parametrize("problem", SCORED, ids=repr)
@@ -49,35 +47,6 @@ def test_risk_of_weighted_rows_is_that_of_repeated_rows():
     wanted = held_out_risk(flow, *many, equal, equal)
     assert ours.value().item() == pytest.approx(wanted.value().item())
     assert ours.criterion().item() == pytest.approx(wanted.criterion().item())
-
-
-def _loss(weights, objective="semi_dual", bend=0.3):
-    x, t = PROBLEM.sample(30), torch.linspace(0, 1, 30, dtype=torch.float64)[None]
-    module = Objective(PROBLEM.flow(bend), objective, weights)
-    return sum(term.sum().item() for term in module(x, PROBLEM.T(x) + 0.2, t).values())
-
-
-@pytest.mark.parametrize("objective", ["semi_dual", "mmd"])
-def test_loss_is_the_weighted_sum_of_its_terms_and_a_weight_of_zero_drops_one(
-    objective,
-):
-    weights = {**DUAL, "mmd": 3.0}
-    none = dict.fromkeys(weights, 0.0)
-    assert _loss(none, objective) == 0
-    alone = {name: _loss({**none, name: 1.0}, objective) for name in weights}
-    wanted = sum(weights[name] * alone[name] for name in weights)
-    assert _loss(weights, objective) == pytest.approx(wanted)
-    assert alone["hj"] != 0
-    assert (alone["dual"] == 0) == (objective == "mmd")
-
-
-def test_weights_of_the_dual_objective_do_not_matter_to_the_other():
-    others = {"momentum_weight": 7.0, "dual_weight": 7.0, "hopf_lax_weight": 7.0}
-    maps = [
-        quick(objective="mmd", **weights).fit(X, X_target=Y).transform(X)
-        for weights in ({}, others)
-    ]
-    np.testing.assert_array_equal(*maps)
 
 
 # Stops, and the user's own parts.

@@ -1,28 +1,69 @@
-r"""The potential u(x, t) and its gradient, in one pass.
+r"""The potential u(x, t) and its gradient, computed in one pass.
 
-Tensors carry a leading class axis: ``[K, n, d]``. K potentials (K = 1 without classes)
-are evaluated at once as batched matrix products.
+Tensors have a leading axis of potentials, ``[K, n, d]``. There is one potential for
+every class and every ensemble member (K = 1 without). All K are evaluated at once, as
+batched matrix products.
 """
 
 import copy
 import math
+from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["MeanPotential", "ModulePotential", "Potential"]
+from sk_ncf._flow.potential_gradient import ValueAndGradient
 
-IN_CACHE = 200_000  # hidden values; four times as many take four times as long a row
+__all__ = ["BasePotential", "MeanPotential", "ModulePotential", "Potential"]
+
+# Hidden values evaluated at a time. Four times as many no longer fit the processor's
+# cache and take four times as long per row.
+BLOCK_SIZE = 200_000
 
 
-class Potential(nn.Module):
-    r"""Residual perceptron :math:`u(x, t)` with the input fed to every layer.
+class BasePotential(nn.Module):
+    """Base class of K potentials u(x, t), each with its gradient in x.
+
+    Attributes
+    ----------
+    n_potentials : int
+        K.
+    """
+
+    n_potentials: int
+
+    def value_and_gradient(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        r"""u(x, t), shape [K, n], and :math:`p = \nabla u(x, t)`, shape [K, n, d].
+
+        Parameters
+        ----------
+        x : Tensor of shape [K, n, d]
+        t : Tensor, broadcast to shape [K, n]
+        """
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """u(x, t), shape [K, n]."""
+        return self.value_and_gradient(x, t)[0]
+
+    def reset(self) -> None:
+        """Set u = 0 everywhere."""
+        raise NotImplementedError
+
+    def select_class(self, k: int) -> Self:
+        """The potential of class k alone."""
+        raise NotImplementedError
+
+
+class Potential(BasePotential):
+    r"""Residual multilayer perceptron u(x, t), whose every layer sees the input.
 
     .. math:: z_1 = \sigma(B_1 s), \quad z_{l+1} = z_l + \sigma(A_l z_l + B_{l+1} s),
               \quad u = \langle w, z_L \rangle, \quad s = (x, t, 1),
 
-    with :math:`\sigma(a) = \log(1 + e^{\beta a}) / \beta`. The output weights start near
-    zero, so that :math:`\nabla u` does: the flow starts at the identity.
+    with :math:`\sigma(a) = \log(1 + e^{\beta a}) / \beta`. The output weights are
+    initialized near zero. So :math:`\nabla u` is near zero and the map near the identity.
 
     Parameters
     ----------
@@ -30,7 +71,7 @@ class Potential(nn.Module):
         d, the dimension of x.
     hidden_layer_sizes : tuple of int, default=(64, 64, 64)
         Widths of the layers, all equal (the layers are residual).
-    n_classes : int, default=1
+    n_potentials : int, default=1
         K, the number of potentials.
     sharpness : float, default=None
         beta; None takes 4 + 12 / d.
@@ -40,20 +81,20 @@ class Potential(nn.Module):
 
     def __init__(
         self,
-        n_features,
-        hidden_layer_sizes=(64, 64, 64),
-        n_classes=1,
-        sharpness=None,
-        generator=None,
-    ):
+        n_features: int,
+        hidden_layer_sizes: Sequence[int] = (64, 64, 64),
+        n_potentials: int = 1,
+        sharpness: float | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
         super().__init__()
         width, depth = hidden_layer_sizes[0], len(hidden_layer_sizes)
         generator = generator or torch.Generator().manual_seed(0)
         self.sharpness = 4 + 12 / n_features if sharpness is None else sharpness
-        self.n_classes = n_classes
+        self.n_potentials = n_potentials
 
-        def normal(*shape):
-            return torch.randn(n_classes, *shape, generator=generator)
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(n_potentials, *shape, generator=generator)
 
         fan_in = torch.ones(n_features + 2, 1) / math.sqrt(n_features)
         fan_in[-2:] = 0.5  # t and the constant
@@ -64,23 +105,23 @@ class Potential(nn.Module):
         self.output_weight = nn.Parameter(0.01 * normal(width, 1) / math.sqrt(width))
 
     @torch.no_grad()
-    def reset(self):
+    def reset(self) -> None:
         """Set u = 0 everywhere."""
         self.output_weight.zero_()
 
-    def of_class(self, k: int) -> "Potential":
+    def select_class(self, k: int) -> Self:
         """Potential number k alone."""
-        return self.part(slice(k, k + 1))
+        return self.select(slice(k, k + 1))
 
-    def part(self, classes: slice) -> "Potential":
-        """Some of the potentials, on a class axis of their own."""
-        part = copy.copy(self)
-        part.n_classes = len(range(*classes.indices(self.n_classes)))
-        part._parameters = {
-            name: nn.Parameter(value.detach()[classes], requires_grad=False)
-            for name, value in self._parameters.items()
+    def select(self, which: slice) -> Self:
+        """A copy with some of the potentials, which cannot be trained."""
+        selected = copy.copy(self)
+        selected.n_potentials = len(range(*which.indices(self.n_potentials)))
+        selected._parameters = {
+            name: nn.Parameter(value.detach()[which], requires_grad=False)
+            for name, value in self.named_parameters()
         }
-        return part
+        return selected
 
     def value_and_gradient(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         r"""u(x, t), shape [K, n], and :math:`p = \nabla u(x, t)`, shape [K, n, d].
@@ -94,52 +135,48 @@ class Potential(nn.Module):
         s = x.new_ones(*x.shape[:-1], d + 2)
         s[..., :d], s[..., d] = x, t
         if torch.is_grad_enabled() or x.device.type != "cpu":
-            return self._at(s)
-        parts = [self._at(part) for part in s.split(self._block(), -2)]
+            return self._evaluate(s)
+        parts = [self._evaluate(part) for part in s.split(self._rows_per_block(), -2)]
         if len(parts) == 1:
             return parts[0]
         u, p = zip(*parts, strict=True)
         return torch.cat(u, -1), torch.cat(p, -2)
 
-    def _at(self, s):
+    def _evaluate(self, s: Tensor) -> tuple[Tensor, Tensor]:
         weights = (self.input_weight, self.hidden_weight, self.output_weight)
-        return _ValueAndGradient.apply(s, *weights, self.sharpness)
+        return ValueAndGradient.apply(s, *weights, self.sharpness)
 
-    def _block(self):
-        """Rows of a pass whose hidden values stay in a processor's cache."""
-        n_classes, depth, _, width = self.input_weight.shape
-        return max(64, IN_CACHE // (n_classes * depth * width))
-
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """u(x, t), shape [K, n]."""
-        return self.value_and_gradient(x, t)[0]
+    def _rows_per_block(self) -> int:
+        n_potentials, depth, _, width = self.input_weight.shape
+        return max(64, BLOCK_SIZE // (n_potentials * depth * width))
 
 
-class ModulePotential(nn.Module):
-    """A user's own network ``module(x, t)``, its gradient taken by autograd.
+class ModulePotential(BasePotential):
+    """A user's own network ``module(x, t)``, with its gradient by autograd.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Maps x of shape (n, d) and t of shape (n,) to u of shape (n,) or (n, 1), twice
-        differentiable in x (no ReLU), each row on its own (no batch normalisation).
+        Maps x of shape (n, d) and t of shape (n,) to u of shape (n,) or (n, 1). It must
+        be twice differentiable in x (no ReLU), and the value of a row must not depend on
+        other rows (no batch normalisation).
     """
 
-    n_classes = 1
+    n_potentials = 1
 
-    def __init__(self, module):
+    def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
-        # u = scale * module: near zero at first, like the weights of `Potential`.
+        # u = scale * module is near zero at first, as that of `Potential` is.
         self.scale = nn.Parameter(torch.tensor(0.01))
 
     @torch.no_grad()
-    def reset(self):
+    def reset(self) -> None:
         """Set u = 0 everywhere."""
         self.scale.zero_()
 
-    def of_class(self, k: int) -> "ModulePotential":
-        """The one potential there is."""
+    def select_class(self, k: int) -> Self:
+        """This potential, the only one."""
         return self
 
     def value_and_gradient(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,119 +189,38 @@ class ModulePotential(nn.Module):
             (p,) = torch.autograd.grad(u.sum(), x, create_graph=create_graph)
         return (u, p) if create_graph else (u.detach(), p)
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """u(x, t), shape [1, n]."""
-        return self.value_and_gradient(x, t)[0]
 
-
-class MeanPotential(nn.Module):
-    """The mean of potentials that stand side by side on the class axis.
+class MeanPotential(BasePotential):
+    """The mean over the members of an ensemble, for every class.
 
     Parameters
     ----------
     members : Potential
-        With `ensemble_size` potentials for every class, trained each on its own rows.
+        With `ensemble_size` potentials for every class, next to each other.
     ensemble_size : int
     """
 
-    def __init__(self, members, ensemble_size):
+    def __init__(self, members: Potential, ensemble_size: int) -> None:
         super().__init__()
         self.members, self.ensemble_size = members, ensemble_size
+        self.n_potentials = members.n_potentials // ensemble_size
 
-    def reset(self):
+    def reset(self) -> None:
         """Set u = 0 everywhere."""
         self.members.reset()
 
-    def of_class(self, k: int) -> "MeanPotential":
+    def select_class(self, k: int) -> Self:
         """The mean of the members of class k."""
         start = k * self.ensemble_size
-        members = self.members.part(slice(start, start + self.ensemble_size))
-        return MeanPotential(members, self.ensemble_size)
+        members = self.members.select(slice(start, start + self.ensemble_size))
+        return type(self)(members, self.ensemble_size)
 
     def value_and_gradient(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """u(x, t), shape [K, n], and its gradient, shape [K, n, d]."""
         t = t.expand(x.shape[:-1]).repeat_interleave(self.ensemble_size, 0)
         x = x.repeat_interleave(self.ensemble_size, 0)
-        return tuple(
+        u, p = (
             z.unflatten(0, (-1, self.ensemble_size)).mean(1)
             for z in self.members.value_and_gradient(x, t)
         )
-
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """u(x, t), shape [K, n]."""
-        return self.value_and_gradient(x, t)[0]
-
-
-class _ValueAndGradient(torch.autograd.Function):
-    r"""(u, p) of :class:`Potential`, with a backward pass written by hand.
-
-    Forward: the values :math:`z_l`, then the reverse sweep
-    :math:`h_l = g_l \sigma'(a_l)`, :math:`g_{l-1} = g_l + A_l^\top h_l`,
-    :math:`p = \sum_l B_l^\top h_l`, from :math:`g_L = w`.
-
-    Backward, for :math:`S = \langle c_u, u \rangle + \langle c_p, p \rangle`: since
-    :math:`\langle c_p, p \rangle` is the derivative of u in direction :math:`c_p`, S is
-    one tangent sweep (:math:`\dot z`) away from u. The adjoint of :math:`\dot a_l` is
-    the :math:`h_l` that the forward pass already has; that of :math:`a_l` is
-    :math:`\alpha_l = \lambda_l \sigma'_l + g_l \sigma''_l \dot a_l`. No derivative is
-    taken twice.
-    """
-
-    @staticmethod
-    def forward(ctx, s, b, a, w, beta):
-        b = b.transpose(0, 1)  # layers first: every layer is one block of memory
-        pre = torch.matmul(s, beta * b)  # beta times all B_l s, [L, K, n, W]
-        inner, hidden = (beta * a).unbind(1), a.mT.unbind(1)
-        slope, z = torch.empty_like(pre), torch.empty_like(pre)
-        zs, slopes, hs = z.unbind(), slope.unbind(), pre.unbind()
-        for layer, act in enumerate(hs):
-            if layer:
-                act.baddbmm_(zs[layer - 1], inner[layer - 1])
-            act.clamp_(min=-30)  # below: denormals, 10 times slower
-            torch.sigmoid(act, out=slopes[layer])
-            # log(1 + e^a) = a - log sigmoid(a): a third of the time of softplus
-            act.sub_(torch.log(slopes[layer], out=zs[layer]))
-            if layer:
-                torch.add(zs[layer - 1], act, alpha=1 / beta, out=zs[layer])
-            else:
-                torch.mul(act, 1 / beta, out=zs[0])
-        u = torch.bmm(zs[-1], w).squeeze(-1)
-        h, g = pre, w.mT  # the values before the activation are no longer needed
-        for layer in reversed(range(len(b))):
-            torch.mul(g, slopes[layer], out=hs[layer])
-            if layer:
-                g = torch.baddbmm(g, hs[layer], hidden[layer - 1])
-        p = torch.matmul(h, b[:, :, :-2].mT).sum(0)
-        ctx.save_for_backward(s, b, a, w, z, slope, h)
-        ctx.beta = beta
         return u, p
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, cu, cp):
-        s, b, a, w, z, slope, h = ctx.saved_tensors
-        d, beta = s.shape[-1] - 2, ctx.beta
-        # Tangents along c_p, times beta: da of the a_l, dz of the z_l.
-        da = torch.matmul(cp, beta * b[:, :, :d])
-        dz, hidden = torch.empty_like(z), a.unbind(1)
-        zs, hs, slopes, das, dzs = (q.unbind() for q in (z, h, slope, da, dz))
-        torch.mul(slopes[0], das[0], out=dzs[0])
-        for layer in range(1, len(b)):
-            das[layer].baddbmm_(dzs[layer - 1], hidden[layer - 1])
-            torch.addcmul(dzs[layer - 1], slopes[layer], das[layer], out=dzs[layer])
-        lam, grad_a = cu.unsqueeze(-1) * w.mT, torch.empty_like(a)
-        alpha, alphas, grads = da, das, grad_a.unbind(1)  # alpha takes the place of da
-        for layer in reversed(range(len(b))):
-            # g_l sigma''(a_l) da_l, with sigma'' = beta sigma' (1 - sigma')
-            bend = torch.addcmul(hs[layer], hs[layer], slopes[layer], value=-1)
-            alphas[layer].mul_(bend).addcmul_(lam, slopes[layer])
-            if layer:
-                lam = torch.baddbmm(lam, alphas[layer], hidden[layer - 1].mT)
-                torch.bmm(zs[layer - 1].mT, alphas[layer], out=grads[layer - 1])
-                grads[layer - 1].baddbmm_(dzs[layer - 1].mT, hs[layer], alpha=1 / beta)
-        grad_s = torch.matmul(alpha, b.mT).sum(0) if ctx.needs_input_grad[0] else None
-        grad_b = torch.matmul(s.mT, alpha)
-        grad_b[:, :, :d] += torch.matmul(cp.mT, h)
-        grad_w = torch.bmm(zs[-1].mT, cu.unsqueeze(-1))
-        grad_w += dzs[-1].sum(-2).unsqueeze(-1) / beta
-        return grad_s, grad_b.transpose(0, 1), grad_a, grad_w, None

@@ -195,14 +195,14 @@ def common_cost(preconditioners, ensemble_size=1):
     costs = [p.cost for p in preconditioners for _ in range(ensemble_size)]
     if len(preconditioners) == 1 or isinstance(costs[0], SquaredEuclidean):
         return costs[0]
-    return AffineCost.stacked(costs)
+    return AffineCost.stack(costs)
 
 
 def _within(cost, pairs):
     """The cost, for displacements between the rows of the pairs."""
     if isinstance(cost, QUADRATIC):  # the same for all
         return cost
-    return cost.within(max(_extent(X, Y) for X, Y in pairs))
+    return cost.with_max_displacement(max(_extent(X, Y) for X, Y in pairs))
 
 
 def _extent(X, Y):

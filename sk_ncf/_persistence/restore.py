@@ -155,7 +155,9 @@ def _frames(states, cost, d, one_map, n_classes):
 def _frame(source, target, unit, extent, cost, d):
     unit = _float("the unit of a cost", unit, positive=True)
     if extent is not None:
-        cost = cost.within(_float("the extent of the rows", extent, positive=True))
+        cost = cost.with_max_displacement(
+            _float("the extent of the rows", extent, positive=True)
+        )
     sides = [_affine_map(**side, d=d) for side in (source, target)]
     if not isinstance(cost, QUADRATIC):
         _check_scale(*sides, np.eye(d))

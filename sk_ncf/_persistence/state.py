@@ -105,7 +105,7 @@ def _of_preconditioners(estimator):
 
 def _of_frame(frame):
     sides = {side: dict(vars(getattr(frame, side))) for side in SIDES}
-    extent = getattr(frame.original_cost, "_extent", None)
+    extent = getattr(frame.original_cost, "_max_displacement", None)
     return {**sides, "unit": frame.unit, "extent": extent}
 
 

@@ -103,7 +103,7 @@ def held_out_risk(flow, x, y, weight_x, weight_y, ensemble_size=1, n_iter=12):
 
     A proper scoring rule for transport maps, lower is better (Hutter and Rigollet,
     2021; Vacher and Vialard, 2022). The minimum is searched in `n_iter` steps
-    (:meth:`~sk_ncf._flow.characteristics.CharacteristicFlow.hopf_lax`).
+    (:meth:`~sk_ncf._flow.characteristics.CharacteristicFlow.hopf_lax_minimum`).
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def held_out_risk(flow, x, y, weight_x, weight_y, ensemble_size=1, n_iter=12):
     -------
     Risk
     """
-    amortised, target = flow.hopf_lax(y, n_iter)
+    amortised, target = flow.hopf_lax_minimum(y, n_iter)
     source = flow.potential(x, x.new_zeros(x.shape[:-1]))
     gap = amortised - target
     return Risk(source, target, gap, weight_x, weight_y, ensemble_size)

@@ -1,8 +1,9 @@
-"""Costs c(x, y) = L(y - x): Lagrangian, Hamiltonian and their gradients.
+r"""Costs :math:`c(x, y) = L(y - x)`: Lagrangian, Hamiltonian and their gradients.
 
-A cost is a strictly convex Lagrangian :math:`L`. Its Legendre conjugate
-:math:`H(p) = \\sup_v \\langle p, v \\rangle - L(v)` drives the Hamilton-Jacobi equation,
-and the two gradients are inverse maps: :math:`\\nabla H = (\\nabla L)^{-1}`.
+A cost is given by a strictly convex Lagrangian :math:`L`. Its Legendre conjugate, the
+Hamiltonian :math:`H(p) = \sup_v \langle p, v \rangle - L(v)`, enters the
+Hamilton-Jacobi equation. The gradients of the two are inverse functions:
+:math:`\nabla H = (\nabla L)^{-1}`.
 """
 
 from sk_ncf.costs._base import Cost

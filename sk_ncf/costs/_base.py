@@ -1,5 +1,7 @@
 """The base class of costs c(x, y) = L(y - x)."""
 
+from typing import Any
+
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
@@ -12,31 +14,36 @@ __all__ = ["Cost"]
 class Cost(BaseEstimator):
     r"""Base class: a translation-invariant cost :math:`c(x, y) = L(y - x)`.
 
-    A subclass gives :meth:`lagrangian` and, where it knows them in closed form,
-    :meth:`momentum` (:math:`\nabla L`), :meth:`velocity` (:math:`\nabla H`) and
-    :meth:`hamiltonian` (:math:`H`); what it does not give is derived here: the
-    momentum by automatic differentiation, the velocity by a damped Newton method on
-    :math:`\nabla L(v) = p`, the Hamiltonian by Legendre's identity
-    :math:`H(p) = \langle p, v \rangle - L(v)` at :math:`v = \nabla H(p)`.
+    A subclass defines the Lagrangian L (:meth:`lagrangian`), the cost of a displacement
+    v = y - x. It may also define :meth:`momentum` (:math:`\nabla L`), :meth:`velocity`
+    (:math:`\nabla H`) and :meth:`hamiltonian` (:math:`H`) in closed form. Each of these
+    has a default, which is slower:
 
-    Hyperparameters are constructor arguments, as in any scikit-learn object, so that
-    a grid search reaches them (``cost__p``).
+    - the momentum is found by automatic differentiation,
+    - the velocity by a damped Newton method on :math:`\nabla L(v) = p`,
+    - the Hamiltonian by Legendre's identity :math:`H(p) = \langle p, v \rangle - L(v)`
+      at :math:`v = \nabla H(p)`.
+
+    Hyperparameters are arguments of the constructor, as in any scikit-learn object. A
+    grid search reaches them as ``cost__p``.
 
     Attributes
     ----------
     homogeneity : float or None
-        The degree k with :math:`L(s v) = s^k L(v)` for s > 0; None where there is none.
+        The degree k, if :math:`L(s v) = s^k L(v)` for all s > 0; None otherwise.
     """
 
     homogeneity: float | None = None
 
-    _placed = None  # constants where they were last used; in no copy and no pickle
+    # Constants on the device of the last call. Neither copied nor pickled.
+    _cached_constants: Any = None
 
-    def __getstate__(self):
-        return {k: v for k, v in super().__getstate__().items() if k != "_placed"}
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return {k: v for k, v in state.items() if k != "_cached_constants"}
 
     def lagrangian(self, v: Tensor) -> Tensor:
-        """L(v), rows of shape (..., d) to values of shape (...,)."""
+        """L(v), from shape (..., d) to shape (...,)."""
         raise NotImplementedError(f"{type(self).__name__} must define lagrangian(v).")
 
     def momentum(self, v: Tensor) -> Tensor:
@@ -58,20 +65,24 @@ class Cost(BaseEstimator):
         v = self.velocity(p)
         return (p * v).sum(-1) - self.lagrangian(v)
 
-    def within(self, extent: float) -> "Cost":
-        """This cost for displacements up to `extent`; beyond, only L need be exact."""
+    def with_max_displacement(self, length: float) -> "Cost":
+        """A cost that equals this one for displacements up to a length.
+
+        A cost whose velocity is infinite for some momenta returns one whose velocity is
+        bounded beyond that length. Its Lagrangian must not change.
+        """
         return self
 
-    def cancels(self, scale: Tensor) -> Tensor | bool:
-        """Whether float32 has no digits left for displacements of this size."""
+    def needs_float64(self, scale: Tensor) -> Tensor | bool:
+        """Whether float32 has too few digits for displacements of this size."""
         return False
 
-    def of_class(self, k: int) -> "Cost":
-        """The cost of class k, where classes are seen from coordinates of their own."""
+    def select_class(self, k: int) -> "Cost":
+        """The cost of class k; this one, if all classes have the same."""
         return self
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        """c(x, y) = L(y - x), row by row: (..., d) to (...,)."""
+        """c(x, y) = L(y - x), from shape (..., d) to shape (...,)."""
         return self.lagrangian(y - x)
 
     def pairwise(self, x: Tensor, y: Tensor) -> Tensor:

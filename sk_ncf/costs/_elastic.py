@@ -1,6 +1,7 @@
 """The elastic cost: sparse displacements."""
 
 import torch
+from torch import Tensor
 
 from sk_ncf.costs._base import Cost
 
@@ -24,20 +25,21 @@ class Elastic(Cost):
        Optimal Transport in High-Dimensions with Feature-Sparse Maps", ICML 2023.
     """
 
-    def __init__(self, gamma=1.0):
+    def __init__(self, gamma: float = 1.0) -> None:
         self.gamma = gamma
 
-    def lagrangian(self, v):
+    def lagrangian(self, v: Tensor) -> Tensor:
         return v.square().sum(-1) / 2 + self.gamma * v.abs().sum(-1)
 
-    def hamiltonian(self, p):
+    def hamiltonian(self, p: Tensor) -> Tensor:
         return self.velocity(p).square().sum(-1) / 2
 
-    def momentum(self, v):
+    def momentum(self, v: Tensor) -> Tensor:
         return v + self.gamma * v.sign()
 
-    def velocity(self, p):
+    def velocity(self, p: Tensor) -> Tensor:
         return torch.nn.functional.softshrink(p, float(self.gamma))
 
-    def cancels(self, scale):
+    def needs_float64(self, scale: Tensor) -> Tensor | bool:
+        # p = v + gamma sign(v) has few digits of v.
         return scale < self.gamma / 100

@@ -1,6 +1,9 @@
 """The pseudo-Huber cost."""
 
+from typing import Self
+
 import torch
+from torch import Tensor
 
 from sk_ncf.costs._base import Cost
 
@@ -10,11 +13,11 @@ __all__ = ["PseudoHuber"]
 class PseudoHuber(Cost):
     r"""Pseudo-Huber cost :math:`L(v) = \delta^2 (\sqrt{1 + |v|^2 / \delta^2} - 1)`.
 
-    Quadratic for :math:`|v| \ll \delta`, linear beyond. Its Hamiltonian
-    :math:`H(p) = \delta^2 (1 - \sqrt{1 - |p|^2 / \delta^2})` is finite for
-    :math:`|p| < \delta` only; closer to that sphere than the floating-point type or the
-    extent of the data resolve, the velocity is continued linearly, so that training can
-    find its way back.
+    It is quadratic for :math:`|v| \ll \delta` and linear for :math:`|v| \gg \delta`. Its
+    Hamiltonian :math:`H(p) = \delta^2 (1 - \sqrt{1 - |p|^2 / \delta^2})` is finite only
+    for :math:`|p| < \delta`. The velocity is continued linearly outside that sphere, and
+    inside it from the momentum of the largest displacement between the samples on. With
+    a finite velocity there, training can return to the valid region.
 
     Parameters
     ----------
@@ -23,43 +26,44 @@ class PseudoHuber(Cost):
         units of the features.
     """
 
-    def __init__(self, delta=1.0):
+    def __init__(self, delta: float = 1.0) -> None:
         self.delta = delta
 
-    _extent = float("inf")
+    _max_displacement = float("inf")
 
-    def within(self, extent):
+    def with_max_displacement(self, length: float) -> Self:
         cost = type(self)(self.delta)
-        cost._extent = extent
+        cost._max_displacement = length
         return cost
 
-    def cancels(self, scale):
-        # 1 - |p|^2 / delta^2 is next to nothing there.
-        return bool(self._extent > 300 * self.delta)
+    def needs_float64(self, scale: Tensor) -> Tensor | bool:
+        # 1 - |p|^2 / delta^2 cancels for |v| >> delta.
+        return bool(self._max_displacement > 300 * self.delta)
 
-    def _in_units(self, v):
+    def _squared_ratio(self, v: Tensor) -> Tensor:
         """|v|^2 / delta^2, shape (..., 1)."""
         if not self.delta > 0:
             raise ValueError(f"delta must be > 0, got {self.delta!r}.")
         return (v / self.delta).square().sum(-1, keepdim=True)
 
-    def _root(self, p):
-        q = 1 - self._in_units(p)
-        ratio = self._extent / self.delta
-        least = 1 / (1 + ratio * ratio)  # q at |v| = extent
+    def _root(self, p: Tensor) -> Tensor:
+        """sqrt(1 - |p|^2 / delta^2), bounded from below, shape (..., 1)."""
+        q = 1 - self._squared_ratio(p)
+        ratio = self._max_displacement / self.delta
+        least = 1 / (1 + ratio * ratio)  # q at |v| = max_displacement
         return q.clamp_min(max(least, 8 * torch.finfo(p.dtype).eps)).sqrt()
 
-    # No delta^2 alone, which need not be a number where the products are.
+    # delta^2 may overflow where L and H do not, so no formula computes it alone.
 
-    def lagrangian(self, v):
-        root = (1 + self._in_units(v).squeeze(-1)).sqrt()
+    def lagrangian(self, v: Tensor) -> Tensor:
+        root = (1 + self._squared_ratio(v).squeeze(-1)).sqrt()
         return v.square().sum(-1) / (1 + root)  # = delta^2 (root - 1)
 
-    def hamiltonian(self, p):
+    def hamiltonian(self, p: Tensor) -> Tensor:
         return p.square().sum(-1) / (1 + self._root(p).squeeze(-1))
 
-    def momentum(self, v):
-        return v / (1 + self._in_units(v)).sqrt()
+    def momentum(self, v: Tensor) -> Tensor:
+        return v / (1 + self._squared_ratio(v)).sqrt()
 
-    def velocity(self, p):
+    def velocity(self, p: Tensor) -> Tensor:
         return p / self._root(p)

@@ -1,6 +1,8 @@
 """Quadratic costs."""
 
 import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
 
 from sk_ncf.costs._base import Cost
 
@@ -12,19 +14,19 @@ class SquaredEuclidean(Cost):
 
     homogeneity = 2.0
 
-    def lagrangian(self, v):
+    def lagrangian(self, v: Tensor) -> Tensor:
         return v.square().sum(-1) / 2
 
-    def hamiltonian(self, p):
+    def hamiltonian(self, p: Tensor) -> Tensor:
         return p.square().sum(-1) / 2
 
-    def momentum(self, v):
+    def momentum(self, v: Tensor) -> Tensor:
         return v
 
-    def velocity(self, p):
+    def velocity(self, p: Tensor) -> Tensor:
         return p
 
-    def pairwise(self, x, y):
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
         norms = x.square().sum(-1).unsqueeze(-1) + y.square().sum(-1).unsqueeze(-2)
         return norms / 2 - x @ y.mT
 
@@ -40,26 +42,26 @@ class QuadraticForm(Cost):
 
     homogeneity = 2.0
 
-    def __init__(self, matrix):
+    def __init__(self, matrix: ArrayLike) -> None:
         self.matrix = matrix
 
-    def _matrices(self, like):
-        """A and its inverse where `like` is, moved there once."""
-        key, placed = (like.device, like.dtype), self._placed
-        if placed is None or placed[0] is not self.matrix or placed[1] != key:
+    def _matrices(self, like: Tensor) -> list[Tensor]:
+        """A and its inverse, on the device of a tensor and in its dtype; computed once."""
+        key, cached = (like.device, like.dtype), self._cached_constants
+        if cached is None or cached[0] is not self.matrix or cached[1] != key:
             matrix = torch.as_tensor(self.matrix, dtype=like.dtype)
-            both = matrix, torch.linalg.inv(matrix)
-            placed = self._placed = self.matrix, key, [z.to(like.device) for z in both]
-        return placed[2]
+            matrices = [z.to(like.device) for z in (matrix, torch.linalg.inv(matrix))]
+            cached = self._cached_constants = self.matrix, key, matrices
+        return cached[2]
 
-    def lagrangian(self, v):
+    def lagrangian(self, v: Tensor) -> Tensor:
         return (v * self.momentum(v)).sum(-1) / 2
 
-    def hamiltonian(self, p):
+    def hamiltonian(self, p: Tensor) -> Tensor:
         return (p * self.velocity(p)).sum(-1) / 2
 
-    def momentum(self, v):
+    def momentum(self, v: Tensor) -> Tensor:
         return v @ self._matrices(v)[0]
 
-    def velocity(self, p):
+    def velocity(self, p: Tensor) -> Tensor:
         return p @ self._matrices(p)[1]

@@ -1,6 +1,8 @@
 """Costs by name."""
 
 import inspect
+from collections.abc import Mapping
+from typing import Any
 
 from sk_ncf.costs._base import Cost
 from sk_ncf.costs._elastic import Elastic
@@ -8,7 +10,9 @@ from sk_ncf.costs._powers import Lp, NormPower
 from sk_ncf.costs._pseudo_huber import PseudoHuber
 from sk_ncf.costs._quadratic import QuadraticForm, SquaredEuclidean
 
-COSTS = {
+__all__ = ["COSTS", "make_cost"]
+
+COSTS: dict[str, type[Cost]] = {
     "sqeuclidean": SquaredEuclidean,
     "lp": Lp,
     "norm_power": NormPower,
@@ -18,13 +22,13 @@ COSTS = {
 }
 
 
-def make_cost(cost, cost_params=None):
+def make_cost(cost: str | Cost, cost_params: Mapping[str, Any] | None = None) -> Cost:
     """The Cost object for a name of `COSTS` with its parameters, or the object itself."""
     if isinstance(cost, Cost):
         if cost_params:
             raise ValueError(
-                f"cost_params={cost_params!r} goes with a cost given by name; this "
-                f"cost is the object {cost!r}: set its parameters on it."
+                f"cost_params={cost_params!r} is for a cost given by name, but cost is "
+                f"the object {cost!r}: set its parameters on it."
             )
         return cost
     if not (isinstance(cost, str) and cost in COSTS):

@@ -1,5 +1,9 @@
-"""Training objectives: the two of this package, their terms, and the base class."""
+"""Training objectives: the two of this package, their terms, and the base class.
 
+The terms are functions of a :class:`CharacteristicFlow` and its characteristics.
+"""
+
+from sk_ncf._flow.characteristics import Characteristic, CharacteristicFlow
 from sk_ncf.objectives._base import Objective
 from sk_ncf.objectives._kernels import energy_distance, mmd
 from sk_ncf.objectives._losses import (
@@ -14,6 +18,8 @@ from sk_ncf.objectives._semi_dual import SemiDual
 
 __all__ = [
     "MMD",
+    "Characteristic",
+    "CharacteristicFlow",
     "Objective",
     "SemiDual",
     "energy_distance",

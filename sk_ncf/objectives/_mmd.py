@@ -1,10 +1,12 @@
 """The objective of the NCF paper."""
 
+from typing import Literal
+
 from torch import Tensor
 
 from sk_ncf._flow.characteristics import CharacteristicFlow
 from sk_ncf.objectives._base import Objective
-from sk_ncf.objectives._kernels import mmd_both_ways
+from sk_ncf.objectives._kernels import KernelName, bidirectional_mmd
 from sk_ncf.objectives._losses import implicit_residual
 
 __all__ = ["MMD"]
@@ -18,8 +20,9 @@ class MMD(Objective):
               + \mathrm{MMD}^2(T^{-1}_\# \nu, \mu)\big],
               \qquad v = \nabla H(\nabla u(x, t))
 
-    with x uniform on segments between a source row and a target row, t uniform in
-    [0, 1]. With ``class_conditional="shared"`` the discrepancy is that of every class.
+    In the first term, x is uniform on segments between a source sample and a target
+    sample, and t is uniform in [0, 1]. With ``class_conditional="shared"`` the
+    discrepancy is averaged over the classes.
 
     Parameters
     ----------
@@ -27,8 +30,8 @@ class MMD(Objective):
         Weight of the squared implicit residual
         (:func:`~sk_ncf.objectives.implicit_residual`).
     mmd_weight : float or "auto", default="auto"
-        Weight of the discrepancy (:func:`~sk_ncf.objectives.mmd`); "auto": 10, with
-        classes 30.
+        Weight of the discrepancy (:func:`~sk_ncf.objectives.mmd`). "auto": 10, and 30
+        with classes.
     kernel : {"energy", "gaussian", "laplace"}, default="energy"
         Kernel of the discrepancy; the last two are sums over four bandwidths.
 
@@ -39,35 +42,33 @@ class MMD(Objective):
     """
 
     allows_shared_map = True
+    # Only the discrepancy tells a shared map where the samples of each class belong.
+    auto_weights = {"mmd_weight": (10.0, 30.0)}
 
-    def __init__(self, *, hj_weight=1.0, mmd_weight="auto", kernel="energy"):
+    def __init__(
+        self,
+        *,
+        hj_weight: float = 1.0,
+        mmd_weight: float | Literal["auto"] = "auto",
+        kernel: KernelName = "energy",
+    ) -> None:
         self.hj_weight = hj_weight
         self.mmd_weight = mmd_weight
         self.kernel = kernel
 
-    def resolved(self, class_conditional: bool) -> "MMD":
-        """A copy in which every weight "auto" is a number.
-
-        If one map serves several classes, nothing but the discrepancy tells it where
-        the rows of each class belong.
-        """
-        objective = super().resolved(class_conditional)
-        if objective.mmd_weight == "auto":
-            objective.mmd_weight = 30.0 if class_conditional else 10.0
-        return objective
-
     def terms(
         self, flow: CharacteristicFlow, x: Tensor, y: Tensor, t: Tensor
     ) -> dict[str, Tensor]:
-        """The two terms of the paper."""
-        between = x + t.unsqueeze(-1) * (y - x)
-        n_potentials = flow.potential.n_classes
-        between, t, from_x, to_y = (
-            z.reshape(n_potentials, -1, *z.shape[2:]) for z in (between, t, x, y)
+        """The two terms of the paper, each of shape [K]."""
+        x_t = x + t.unsqueeze(-1) * (y - x)
+        # One potential may serve several classes: their samples are then concatenated.
+        n_potentials = flow.potential.n_potentials
+        x_t, t, all_x, all_y = (
+            z.reshape(n_potentials, -1, *z.shape[2:]) for z in (x_t, t, x, y)
         )
-        residual = implicit_residual(flow, between, t)
-        heads, feet = flow.head(from_x).view_as(x), flow.foot(to_y).view_as(y)
+        residual = implicit_residual(flow, x_t, t)
+        heads, feet = flow.head(all_x).view_as(x), flow.foot(all_y).view_as(y)
         return {
             "hj": residual.square().mean(-1),
-            "mmd": mmd_both_ways(x, y, heads, feet, self.kernel),
+            "mmd": bidirectional_mmd(x, y, heads, feet, self.kernel),
         }

@@ -1,5 +1,7 @@
 """Objectives by name, and the validation of their parameters."""
 
+from typing import Any
+
 from sk_ncf._inputs.errors import LARGEST_SETTING, is_number
 from sk_ncf.objectives._base import Objective
 from sk_ncf.objectives._kernels import KERNELS
@@ -8,8 +10,7 @@ from sk_ncf.objectives._semi_dual import SemiDual
 
 __all__ = ["OBJECTIVES", "check_objective", "make_objective"]
 
-OBJECTIVES = {"semi_dual": SemiDual, "mmd": MMD}
-MAY_BE_AUTO = {"momentum_weight", "mmd_weight"}
+OBJECTIVES: dict[str, type[Objective]] = {"semi_dual": SemiDual, "mmd": MMD}
 
 
 def make_objective(objective: str | Objective) -> Objective:
@@ -25,36 +26,37 @@ def make_objective(objective: str | Objective) -> Objective:
 
 
 def check_objective(objective: Objective) -> None:
-    """Raise ValueError unless a parameter of an objective is in its range.
+    """Raise ValueError if a parameter of an objective is out of range.
 
-    Parameters that end in ``_weight`` must be numbers >= 0, those of an objective of
-    this package possibly "auto"; a kernel must be one of `KERNELS`.
+    A parameter whose name ends in ``_weight`` must be a number >= 0, or "auto" if it is
+    one of the `auto_weights` of the class. The kernel of an objective of this package
+    must be one of `KERNELS`.
     """
-    kind = type(objective)
-    if kind.terms is Objective.terms:
+    cls = type(objective)
+    if cls.terms is Objective.terms:
         raise ValueError(
-            f"objective={objective!r}: {kind.__name__} must define terms(flow, x, y, t)."
+            f"objective={objective!r}: {cls.__name__} must define terms(flow, x, y, t)."
         )
-    own = kind in OBJECTIVES.values()
     for name, value in objective.get_params(deep=False).items():
-        if own and name == "kernel":
-            _check_kernel(kind.__name__, value)
+        if name == "kernel" and cls in OBJECTIVES.values():
+            _check_kernel(cls.__name__, value)
         elif name.endswith("_weight"):
-            _check_weight(kind.__name__, name, value, own and name in MAY_BE_AUTO)
+            _check_weight(cls.__name__, name, value, name in objective.auto_weights)
 
 
-def _check_kernel(kind, kernel):
+def _check_kernel(owner: str, kernel: Any) -> None:
     if not (isinstance(kernel, str) and kernel in KERNELS):
         raise ValueError(
-            f"kernel of {kind} must be one of {sorted(KERNELS)}, got {kernel!r}."
+            f"kernel of {owner} must be one of {sorted(KERNELS)}, got {kernel!r}."
         )
 
 
-def _check_weight(kind, name, weight, may_be_auto):
-    auto = may_be_auto and isinstance(weight, str) and weight == "auto"
-    if not auto and not is_number(weight, 0, LARGEST_SETTING):
+def _check_weight(owner: str, name: str, weight: Any, may_be_auto: bool) -> None:
+    if may_be_auto and isinstance(weight, str) and weight == "auto":
+        return
+    if not is_number(weight, 0, LARGEST_SETTING):
         wanted = "'auto' or " if may_be_auto else ""
         raise ValueError(
-            f"{name} of {kind} must be {wanted}a number in [0, {LARGEST_SETTING:g}], got "
-            f"{weight!r}."
+            f"{name} of {owner} must be {wanted}a number in [0, {LARGEST_SETTING:g}], "
+            f"got {weight!r}."
         )

@@ -1,12 +1,13 @@
-"""The semi-dual objective, read off the characteristics."""
+"""The semi-dual objective, computed from the characteristics."""
 
 import math
+from typing import Literal
 
 from torch import Tensor
 
 from sk_ncf._flow.characteristics import CharacteristicFlow
 from sk_ncf.objectives._base import Objective
-from sk_ncf.objectives._kernels import mmd_both_ways
+from sk_ncf.objectives._kernels import KernelName, bidirectional_mmd
 from sk_ncf.objectives._losses import (
     hj_residual,
     hopf_lax_violation,
@@ -16,7 +17,7 @@ from sk_ncf.objectives._losses import (
 
 __all__ = ["SemiDual"]
 
-PAIR_VALUES = 3e5  # coordinates of the pairs of a minibatch, all potentials together
+MAX_PAIR_COORDINATES = 3e5  # of the pairs of a minibatch, over all potentials
 
 
 class SemiDual(Objective):
@@ -37,16 +38,16 @@ class SemiDual(Objective):
         (:func:`~sk_ncf.objectives.hj_residual`).
     momentum_weight : float or "auto", default="auto"
         Weight of the change of momentum along characteristics
-        (:func:`~sk_ncf.objectives.momentum_residual`); "auto": 0.3, with classes 1.
+        (:func:`~sk_ncf.objectives.momentum_residual`). "auto": 0.3, and 1 with classes.
     semi_dual_weight : float, default=1.0
         Weight of the semi-dual objective (:func:`~sk_ncf.objectives.semi_dual`).
     hopf_lax_weight : float, default=10.0
         Weight of the violation of the Hopf-Lax formula
         (:func:`~sk_ncf.objectives.hopf_lax_violation`).
     mmd_weight : float or "auto", default="auto"
-        Weight of the squared maximum mean discrepancy between mapped rows and the rows
-        of the other side, in both directions (:func:`~sk_ncf.objectives.mmd`); "auto":
-        0, with classes 10.
+        Weight of the squared maximum mean discrepancy between the mapped samples and
+        the other sample, in both directions (:func:`~sk_ncf.objectives.mmd`). "auto":
+        0, and 10 with classes.
     kernel : {"energy", "gaussian", "laplace"}, default="energy"
         Kernel of that discrepancy; the last two are sums over four bandwidths.
 
@@ -63,16 +64,20 @@ class SemiDual(Objective):
     SemiDual(mmd_weight=2.0)
     """
 
+    # A class has few samples: the discrepancy then reduces overfitting of the semi-dual,
+    # and the momentum residual keeps the inverse map consistent with the map.
+    auto_weights = {"momentum_weight": (0.3, 1.0), "mmd_weight": (0.0, 10.0)}
+
     def __init__(
         self,
         *,
-        hj_weight=1.0,
-        momentum_weight="auto",
-        semi_dual_weight=1.0,
-        hopf_lax_weight=10.0,
-        mmd_weight="auto",
-        kernel="energy",
-    ):
+        hj_weight: float = 1.0,
+        momentum_weight: float | Literal["auto"] = "auto",
+        semi_dual_weight: float = 1.0,
+        hopf_lax_weight: float = 10.0,
+        mmd_weight: float | Literal["auto"] = "auto",
+        kernel: KernelName = "energy",
+    ) -> None:
         self.hj_weight = hj_weight
         self.momentum_weight = momentum_weight
         self.semi_dual_weight = semi_dual_weight
@@ -80,27 +85,14 @@ class SemiDual(Objective):
         self.mmd_weight = mmd_weight
         self.kernel = kernel
 
-    def resolved(self, class_conditional: bool) -> "SemiDual":
-        """A copy in which every weight "auto" is a number.
-
-        A class has few rows: there the discrepancy keeps the semi-dual from overfitting
-        them, and the momentum residual keeps the inverse close to the map.
-        """
-        objective = super().resolved(class_conditional)
-        if objective.momentum_weight == "auto":
-            objective.momentum_weight = 1.0 if class_conditional else 0.3
-        if objective.mmd_weight == "auto":
-            objective.mmd_weight = 10.0 if class_conditional else 0.0
-        return objective
-
     def terms(
         self, flow: CharacteristicFlow, x: Tensor, y: Tensor, t: Tensor
     ) -> dict[str, Tensor]:
-        """Four terms read off the characteristics; the discrepancy if it has a weight."""
+        """Four terms, and the discrepancy if its weight is not 0, each of shape [K]."""
         from_x, from_y = flow.characteristics(x, y)
-        rows = slice(_n_pair_rows(x))
-        pairs = flow.cost.pairwise(x[:, rows], y)
-        pairs = from_x.u[:, rows].unsqueeze(-1) + pairs  # u(x_i, 0) + c(x_i, y_j)
+        some = slice(_n_pair_rows(x))
+        pairs = flow.cost.pairwise(x[:, some], y)
+        pairs = from_x.u[:, some].unsqueeze(-1) + pairs  # u(x_i, 0) + c(x_i, y_j)
         terms = {
             "hj": hj_residual(from_x, from_y),
             "momentum": momentum_residual(from_x, from_y),
@@ -108,11 +100,14 @@ class SemiDual(Objective):
             "hopf_lax": hopf_lax_violation(pairs, from_y.u),
         }
         if self.mmd_weight:
-            terms["mmd"] = mmd_both_ways(x, y, from_x.end, from_y.end, self.kernel)
+            terms["mmd"] = bidirectional_mmd(x, y, from_x.end, from_y.end, self.kernel)
         return terms
 
 
 def _n_pair_rows(x: Tensor) -> int:
-    """Source rows of the pair matrix; pairs of most costs are no matrix product."""
+    """Number of source samples in the matrix of pairs, limited by memory.
+
+    The pairwise differences of most costs take n m d values: they are no matrix product.
+    """
     n_potentials, _, d = x.shape
-    return max(8, int(math.sqrt(PAIR_VALUES / d / n_potentials)))
+    return max(8, int(math.sqrt(MAX_PAIR_COORDINATES / d / n_potentials)))

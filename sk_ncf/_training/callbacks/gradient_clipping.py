@@ -30,7 +30,7 @@ class ClipPerPotential(Callback):
     def on_grad_computed(self, net, named_parameters, **kwargs):
         """Scale the gradients in place."""
         grads = [p.grad for _, p in named_parameters if p.grad is not None]
-        n_potentials = objective_of(net).flow.potential.n_classes
+        n_potentials = objective_of(net).flow.potential.n_potentials
         self._recording = self._recording or Recording()
         clip = partial(self._clip, grads, n_potentials)
         self._recording(clip, grads, self.max_norm, n_potentials)

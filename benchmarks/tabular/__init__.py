@@ -1,0 +1,1 @@
+"""Parts of `tables.py` and `hostile_data.py`: tables, maps, measures, reports."""
