@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -127,3 +128,19 @@ def test_labels_are_y_and_y_target_or_sample_label(name):
         assert not {"y", "y_target"} & set(parameters)
     elif "X_target" in parameters and name != "score":
         assert {"y", "y_target"} <= set(parameters)
+
+
+# Words of the package's prose that readers do not look for, and the usual terms.
+UNUSUAL = {
+    r"\blaws?\b(?! of large)": "distribution",
+    r"\bleads? home\b": "cycle-consistency",
+    r"\brows a side\b": "samples",
+    r"\bha(s|ve) but one\b": "has only one",
+    r"\bwithout a name\b": "unlabelled",
+}
+
+
+@pytest.mark.parametrize("words", UNUSUAL)
+def test_prose_uses_the_terms_of_the_field(words):
+    found = [path.name for path in FILES if re.search(words, path.read_text(), re.I)]
+    assert not found, f"write {UNUSUAL[words]!r}"

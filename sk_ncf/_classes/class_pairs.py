@@ -111,39 +111,42 @@ def class_pairs(
         Moments of small classes (:func:`~sk_ncf._classes.pooling.pooled_moments`).
     """
     source, target = _of_positive_weight(source), _of_positive_weight(target)
-    y = None if source is None else source.label
-    y_target = None if target is None else target.label
     labels = ClassLabels(
-        common_classes(y, y_target) if previous is None else previous.classes
+        _classes(source, target) if previous is None else previous.classes
     )
-    codes = None if y is None else encode_labels("y", y, labels.classes)
-    target_codes = (
-        None
-        if y_target is None
-        else encode_labels("y_target", y_target, labels.classes)
-    )
-    shared, pooled = estimator.class_conditional == "shared", {}
+    codes = _encode("y", source, labels.classes)
+    target_codes = _encode("y_target", target, labels.classes)
+    per_class, pooled = estimator.class_conditional != "shared", {}
     if source is not None and target is not None:
         assert codes is not None and target_codes is not None
         labelled = target_codes != -1
-        earlier = None if previous is None or shared else previous.target_classifier
+        earlier = None if previous is None else previous.target_classifier
         samples = source, codes, target, target_codes
         target_codes = _complete(labels, estimator.classifier, *samples, earlier)
-        if previous is None and not shared:
-            pooled = pooled_moments(
-                PooledSample(source.X, source.weight, codes),
-                PooledSample(target.X, target.weight, target_codes, labelled),
-                len(labels.classes),
-            )
-    if not shared:
+        if previous is None and per_class:
+            x = PooledSample(source.X, source.weight, codes)
+            y = PooledSample(target.X, target.weight, target_codes, labelled)
+            pooled = pooled_moments(x, y, len(labels.classes))
+    if per_class:
         given = (source, codes), (target, target_codes)
         _fit_classifiers(labels, estimator.classifier, given, previous, rng)
-    n_classes = len(labels.classes)
-    parts = (
-        _by_class(source, codes, n_classes),
-        _by_class(target, target_codes, n_classes),
+    sources = _by_class(source, codes, len(labels.classes))
+    targets = _by_class(target, target_codes, len(labels.classes))
+    return list(zip(sources, targets, strict=True)), labels, pooled
+
+
+def _classes(source: Rows | None, target: Rows | None) -> np.ndarray:
+    return common_classes(
+        None if source is None else source.label,
+        None if target is None else target.label,
     )
-    return list(zip(*parts, strict=True)), labels, pooled
+
+
+def _encode(name: str, rows: Rows | None, classes: np.ndarray) -> np.ndarray | None:
+    """Class indices of the rows; None for a reference distribution."""
+    if rows is None or rows.label is None:
+        return None
+    return encode_labels(name, rows.label, classes)
 
 
 def _of_positive_weight(rows: Rows | None) -> Rows | None:
