@@ -221,7 +221,7 @@ def _session(estimator, labels, state):
     ensemble_size = state["potential"]["ensemble_size"]
     n_classes = 1 if labels is None else len(labels.classes)
     supports = _supports(state["supports"], estimator.n_features_in_, n_classes)
-    return FitSession.restored(
+    return FitSession.from_saved_state(
         estimator, rng, n_samples, ensemble_size, shared, supports
     )
 
