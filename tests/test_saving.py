@@ -344,10 +344,10 @@ REFUSED = {
     r"callbacks.*set_params\(callbacks=None\)": lambda: _plain(
         callbacks=[("lr", LRScheduler())]
     ),
-    r"net cannot be saved.*set_params\(skorch_net=None\)": lambda: _plain(
+    r"skorch_net cannot be saved.*set_params\(skorch_net=None\)": lambda: _plain(
         skorch_net=NCFNet()
     ),
-    "net cannot be saved.*module of its own": lambda: _plain(
+    "skorch_net cannot be saved.*module of your own": lambda: _plain(
         skorch_net=NCFNet(OwnModule)
     ).set_params(skorch_net=None),
     "classifier=RandomForest.*trust.*Tree": lambda: _labelled(
