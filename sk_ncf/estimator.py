@@ -514,7 +514,8 @@ class NCFTransport(
         self.flow_, self.net_ = result.flow, result.net
         self.preconditioners_ = session.preconditioners
         self.history_ = [] if result.net is None else result.net.history
-        self.n_iter_, self.best_iter_ = result.n_iter, result.best_iter
+        self.n_iter_ = result.n_iter
+        self.best_iter_: int | np.ndarray = result.best_iter
         self.stop_reason_ = result.stop_reason
         if session.n_potentials == 1:
             self.best_iter_ = int(result.best_iter[0])

@@ -103,8 +103,9 @@ class FitSession:
         return 1 if self.shared else self.n_classes
 
     @property
-    def score_rows(self) -> list[tuple[np.ndarray, np.ndarray]] | None:
+    def score_rows(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Rows that the estimator's `score` uses."""
+        assert self.data.score_rows is not None  # since the first call
         return self.data.score_rows
 
     @property
