@@ -34,7 +34,7 @@ N_FITS = 210
 N_FRESH = 4096
 MOST_NUMBERS = 4_000_000  # rows times features of a side
 # The same for every size.
-LEARNING_RATE = auto_settings(4096, 8, 1, 1, False)["learning_rate_init"]
+LEARNING_RATE = auto_settings(4096, 8, 1, 1, False).learning_rate_init
 WORSE = 3.0  # paired standard errors that count as worse than the start
 # Two remarks that are no failures: only held-out rows can promise anything, and the gap
 # is that of the inverse's first guess.

@@ -316,7 +316,7 @@ def products_on_gpu(net, data, n=200):
     with Products() as products:
         bare_steps(net, optimizer, data[:1])
     products.again()
-    replay = cuda_graphs.recorded(products.again, torch.device("cuda"))
+    replay = cuda_graphs.capture_graph(products.again, torch.device("cuda"))
     replay()
     torch.cuda.synchronize()
     start = time.perf_counter()

@@ -3,6 +3,7 @@
 from sk_ncf._persistence.classifiers import ModelFileError
 from sk_ncf._persistence.files import load, save
 from sk_ncf._training.net import NCFNet
+from sk_ncf._version import __version__
 from sk_ncf.costs import (
     Cost,
     Elastic,
@@ -35,5 +36,3 @@ __all__ = [
     "load",
     "save",
 ]
-
-__version__ = "0.1.0"

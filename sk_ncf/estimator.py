@@ -32,7 +32,9 @@ from sk_ncf._inputs.validation import (
     source_mask,
 )
 from sk_ncf._training.devices import resolve_device
-from sk_ncf._training.fit_session import FitResult, FitSession
+from sk_ncf._training.fit_result import FitResult
+from sk_ncf._training.fit_session import FitSession
+from sk_ncf._version import __version__, check_version
 from sk_ncf.costs import Cost
 from sk_ncf.costs._registry import COSTS, make_cost
 from sk_ncf.diagnostics._mixin import DiagnosticsMixin
@@ -462,8 +464,8 @@ class NCFTransport(
         if first:
             session = FitSession(self, pairs, pooled, stream=True)
         else:
-            session = self._session.resumed()
-            session.feed(self, pairs)
+            session = self._session.copy_for_training()
+            session.add_samples(self, pairs)
         previous = None if first else self.flow_
         return self._set_fitted(session, session.run(previous), labels)
 
@@ -512,12 +514,13 @@ class NCFTransport(
         self.flow_, self.net_ = result.flow, result.net
         self.preconditioners_ = session.preconditioners
         self.history_ = [] if result.net is None else result.net.history
-        self.n_iter_, self.best_iter_ = result.n_iter, result.best_iter
+        self.n_iter_ = result.n_iter
+        self.best_iter_: int | np.ndarray = result.best_iter
         self.stop_reason_ = result.stop_reason
         if session.n_potentials == 1:
             self.best_iter_ = int(result.best_iter[0])
         self._score_rows = session.score_rows
-        self._session = session.suspended()
+        self._session = session.state_for_partial_fit()
         self._labels = labels
         self._set_class_attributes(labels)
         if result.message:
@@ -730,6 +733,14 @@ class NCFTransport(
         return TransportMap(
             self.flow_, self.preconditioners_, resolve_device(self.device)
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_sk_ncf_version": __version__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        check_version(type(self).__name__, state.pop("_sk_ncf_version", None), 2)
+        super().__setstate__(state)
 
     def __dask_tokenize__(self) -> tuple[str, str]:
         # Dask names its tasks by what their functions hold.

@@ -21,7 +21,9 @@ from skorch.callbacks import Callback
 from threadpoolctl import threadpool_limits
 from torch import nn
 
-from sk_ncf._training import checkpoints, fit_session
+from sk_ncf._training import fit_session
+from sk_ncf._training.checkpoint import callback
+from sk_ncf._training.checkpoint.files import read_checkpoint, write_checkpoint
 from sk_ncf._training.net import NCFNet
 
 X, Y = two_samples()
@@ -34,7 +36,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Training diverged")
 @pytest.fixture(autouse=True)
 def often(monkeypatch):
     """A checkpoint after every epoch, and an epoch every few steps."""
-    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    monkeypatch.setattr(callback, "MIN_INTERVAL", 0.0)
     monkeypatch.setattr(fit_session, "EPOCH", SHORT_EPOCH)
 
 
@@ -118,7 +120,7 @@ def long_fit(folder, callbacks=None, max_iter=LONG):
 
 def in_another_process(folder):
     """The same, where no fixture is."""
-    checkpoints.EVERY, fit_session.EPOCH = 0.0, SHORT_EPOCH
+    callback.MIN_INTERVAL, fit_session.EPOCH = 0.0, SHORT_EPOCH
     long_fit(folder)
 
 
@@ -127,7 +129,8 @@ def test_a_killed_process_loses_nothing_but_the_steps_since_its_last_checkpoint(
 ):
     """Killed while it writes as often as it can: what is there is whole all the same."""
     call = f"import test_checkpoints as t; t.in_another_process({str(tmp_path)!r})"
-    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    paths = [str(Path(__file__).parent), *filter(None, [os.getenv("PYTHONPATH")])]
+    here = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     with subprocess.Popen([sys.executable, "-c", call], env=here) as process:
         end = time.monotonic() + 120
         while not list(tmp_path.glob("*.checkpoint")):
@@ -295,7 +298,7 @@ def test_no_checkpoint_is_written_before_it_is_time_nor_by_a_stream(
     tmp_path, monkeypatch
 ):
     _fit(checkpoint_dir=tmp_path).partial_fit(**TWO)
-    monkeypatch.setattr(checkpoints, "EVERY", 1000.0)
+    monkeypatch.setattr(callback, "MIN_INTERVAL", 1000.0)
     _crashed(_fit(checkpoint_dir=tmp_path))
     assert not list(tmp_path.iterdir())
 
@@ -324,14 +327,10 @@ class Malice:
         return os.mkdir, ("executed",)
 
 
-def _sealed(state, path):
-    checkpoints._write(path, state)
-
-
 def _altered(path, change):
-    state = checkpoints._read(path, path.stem.removeprefix("ncf-"))
+    state = read_checkpoint(path, path.stem.removeprefix("ncf-"))
     change(state)
-    _sealed(state, path)
+    write_checkpoint(path, state)
 
 
 FAULTS = {
@@ -339,7 +338,7 @@ FAULTS = {
     "half": lambda file: file.write_bytes(file.read_bytes()[: 2**14]),
     "one bit": lambda file: file.write_bytes(_flipped(file.read_bytes())),
     "other": lambda file: file.write_bytes(b"not a checkpoint" * 999),
-    "code": lambda file: _sealed(Malice(), file),
+    "code": lambda file: write_checkpoint(file, Malice()),
     "code inside": lambda file: _altered(file, lambda s: s.update(rng=Malice())),
     "another fit's": lambda file: _altered(file, lambda s: s.update(fingerprint="")),
     "without a part": lambda file: _altered(file, lambda s: s.pop("rng")),
@@ -353,7 +352,7 @@ def _flipped(content):
 
 
 def _reshape(state):
-    state["judged"]["best"]["gap"] = state["judged"]["best"]["gap"][:, 1:]
+    state["risks"]["best"]["gap"] = state["risks"]["best"]["gap"][:, 1:]
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -427,21 +426,23 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_the_training(
     place, tmp_path
 ):
     folder = place(tmp_path)
-    message = "checkpoint must be a folder that can be written to, got .*Path"
+    message = "checkpoint_dir must be a folder that can be written to, got .*Path"
     refused(_fit(checkpoint_dir=folder), "fit", TWO, message)
 
 
 @pytest.mark.parametrize("seed", [None, np.random.mtrand._rand])
 def test_a_fit_that_cannot_be_repeated_has_no_checkpoint(seed, tmp_path):
     transport = _fit(checkpoint_dir=tmp_path, random_state=seed)
-    refused(transport, "fit", TWO, "checkpoint needs a random_state.*got")
+    refused(transport, "fit", TWO, "checkpoint_dir needs a random_state.*got")
 
 
 def test_parameters_that_no_other_process_can_have_are_refused(tmp_path):
     net = NCFNet(optimizer=lambda params, lr: torch.optim.Adam(params, lr=lr))
     transport = _fit(checkpoint_dir=tmp_path, skorch_net=net)
-    refused(transport, "fit", TWO, "checkpoint needs parameters that can be pickled")
+    refused(
+        transport, "fit", TWO, "checkpoint_dir needs parameters that can be pickled"
+    )
 
 
 def test_checkpoint_must_be_a_path():
-    refused(_fit(checkpoint_dir=1), "fit", TWO, "'checkpoint' parameter.*Got 1")
+    refused(_fit(checkpoint_dir=1), "fit", TWO, "'checkpoint_dir' parameter.*Got 1")

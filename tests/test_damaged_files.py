@@ -85,7 +85,7 @@ def test_a_file_with_random_damage_is_refused_or_read_as_it_was(
 def test_a_truncated_file_is_refused(share, saved, tmp_path):
     data, path = saved.read_bytes(), tmp_path / "short"
     path.write_bytes(data[: int(share * len(data))])
-    refused(path, "no file in the safetensors format, or damaged")
+    refused(path, "not in the safetensors format, or damaged")
 
 
 def test_a_file_with_more_behind_it_is_refused(saved, tmp_path):
@@ -98,14 +98,14 @@ def test_a_single_wrong_bit_of_the_weights_is_noticed(saved, tmp_path):
     data, path = bytearray(saved.read_bytes()), tmp_path / "bit"
     data[-1] ^= 1
     path.write_bytes(data)
-    refused(path, "damaged: the digest")
+    refused(path, "damaged: its digest is wrong")
 
 
 def test_a_parameter_changed_by_hand_is_noticed(saved, tmp_path):
     data, path = saved.read_bytes(), tmp_path / "edited"
     assert data.count(b"pseudo_huber") == 2  # the parameter, and the cost
     path.write_bytes(data.replace(b"pseudo_huber", b"pseudo_hubeR"))
-    refused(path, "damaged: the digest")
+    refused(path, "damaged: its digest is wrong")
 
 
 # Files of others.
@@ -127,7 +127,7 @@ def test_a_parameter_changed_by_hand_is_noticed(saved, tmp_path):
 def test_what_is_no_safetensors_file_of_this_package_is_refused(data, tmp_path):
     path = tmp_path / "other"
     path.write_bytes(data)
-    refused(path, "safetensors|not a file of")
+    refused(path, "safetensors|not written by")
 
 
 def test_a_header_that_declares_a_huge_array_is_refused(tmp_path):
@@ -142,7 +142,7 @@ def test_a_header_that_declares_a_huge_array_is_refused(tmp_path):
 def test_a_safetensors_file_of_others_is_refused(metadata, tmp_path):
     path = tmp_path / "other"
     safetensors.numpy.save_file({"w": np.ones(3)}, path, metadata)
-    refused(path, "not a file of sk_ncf.save")
+    refused(path, "not written by sk_ncf.save")
 
 
 def test_a_missing_file_is_an_error_of_the_system(tmp_path):
@@ -155,7 +155,7 @@ def test_a_missing_file_is_an_error_of_the_system(tmp_path):
 
 def forged(path, source, change, version=persistence.FORMAT_VERSION):
     """Another file like `source`, its state changed and its digest made anew."""
-    content, arrays = persistence._read(source)
+    content, arrays, _ = persistence._read(source)
     change(content, arrays)
     metadata = persistence._metadata(json.dumps(content), arrays)
     metadata["format_version"] = str(version)
@@ -306,7 +306,7 @@ NAMED = {
     "matrix of another shape": r"matrix .* shape \(2, 2\), got shape \(1, 2\)",
     "more members": "4 potentials for 1 maps of 1000000000",
     "more features": "1000000000",
-    "array left over": "nothing uses its arrays",
+    "array left over": "it has unused arrays",
     "parameter out of range": "max_iter.*-3",
     "cost out of range": "p of Lp must be > 1, got 0.5",
     "gigabytes of letters": "gigabytes",
@@ -337,8 +337,8 @@ CLASSIFIERS = {
     "trust.*Event": lambda: skops_io.dumps(threading.Event()),
     "compressed": lambda: skops_io.dumps(SVC(), compression=zipfile.ZIP_DEFLATED),
     "skops cannot read": lambda: b"no archive",
-    "none of 2 features": lambda: skops_io.dumps(SVC().fit(X_BY[:, :1], y)),
-    "classifier is none": lambda: skops_io.dumps([1, 2]),
+    "not one of 2 features": lambda: skops_io.dumps(SVC().fit(X_BY[:, :1], y)),
+    "classifier is not one": lambda: skops_io.dumps([1, 2]),
 }
 
 

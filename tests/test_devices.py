@@ -20,7 +20,7 @@ from sk_ncf._training.callbacks.gradient_clipping import ClipPerPotential
 from sk_ncf._training.callbacks.learning_rate import PlateauCosine
 from sk_ncf._training.callbacks.model_selection import Stop
 from sk_ncf._training.callbacks.weight_average import WeightAverage
-from sk_ncf._training.devices import place, resolve_device
+from sk_ncf._training.devices import move_to_device, resolve_device
 from sk_ncf._training.net import NCFNet, TermSum, build_net
 from sk_ncf._training.objective import MinibatchLoss
 from sk_ncf.costs import Lp
@@ -149,7 +149,7 @@ def test_all_that_a_net_has_learnt_is_moved(cost):
     # As between devices with values, the parameters stay the same objects.
     torch.__future__.set_swap_module_params_on_conversion(True)
     try:
-        place(net, META)
+        move_to_device(net, META)
     finally:
         torch.__future__.set_swap_module_params_on_conversion(False)
     for part in (net.module_.flow.potential, net.callbacks_, net.optimizer_):
@@ -222,8 +222,8 @@ def replays(monkeypatch):
         return made[-1]
 
     monkeypatch.setattr(cuda_graphs, "DEVICES", {"cpu"})
-    monkeypatch.setattr(cuda_graphs, "warmed_up", lambda function, device: function())
-    monkeypatch.setattr(cuda_graphs, "recorded", recorded)
+    monkeypatch.setattr(cuda_graphs, "call_on_side_stream", lambda f, device: f())
+    monkeypatch.setattr(cuda_graphs, "capture_graph", recorded)
     return made
 
 

@@ -4,7 +4,7 @@ import pytest
 from fits import quick, two_samples
 from sklearn.model_selection import GridSearchCV, KFold
 
-from sk_ncf._training import fit_session
+from sk_ncf._training import fit_callbacks
 from sk_ncf._training.callbacks.progress import ProgressBar
 from sk_ncf._training.fit_session import EPOCH
 
@@ -15,7 +15,7 @@ def _shown(capsys, delay, monkeypatch, max_iter=EPOCH, **params):
     def bar(schedule):
         return ProgressBar(schedule, delay=delay)
 
-    monkeypatch.setattr(fit_session, "ProgressBar", bar)
+    monkeypatch.setattr(fit_callbacks, "ProgressBar", bar)
     quick(max_iter, **params).fit(X, X_target=Y)
     return "".join(capsys.readouterr())
 

@@ -1,15 +1,19 @@
 """A fit that is saved and loaded is the same fit, whichever way it was saved."""
 
+import copy
 import functools
+import json
 import os
 import pickle
 import random
+import warnings
 from dataclasses import is_dataclass
 
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.numpy
 import sklearn
 import torch
 from fits import (
@@ -23,7 +27,7 @@ from fits import (
 )
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import InconsistentVersionWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -31,7 +35,8 @@ from sklearn.svm import SVC
 from skorch.callbacks import LRScheduler
 
 import sk_ncf
-from sk_ncf import Lp, NCFTransport, QuadraticForm
+from sk_ncf import Lp, NCFTransport, QuadraticForm, estimator
+from sk_ncf._persistence import files
 from sk_ncf._training.net import NCFNet
 
 pytest.importorskip("skops")
@@ -347,10 +352,10 @@ REFUSED = {
     r"callbacks.*set_params\(callbacks=None\)": lambda: _plain(
         callbacks=[("lr", LRScheduler())]
     ),
-    r"net cannot be saved.*set_params\(skorch_net=None\)": lambda: _plain(
+    r"skorch_net cannot be saved.*set_params\(skorch_net=None\)": lambda: _plain(
         skorch_net=NCFNet()
     ),
-    "net cannot be saved.*module of its own": lambda: _plain(
+    "skorch_net cannot be saved.*module of your own": lambda: _plain(
         skorch_net=NCFNet(OwnModule)
     ).set_params(skorch_net=None),
     "classifier=RandomForest.*trust.*Tree": lambda: _labelled(
@@ -427,3 +432,124 @@ def test_a_loaded_fit_is_judged_as_the_fit_itself(tmp_path):
     ]
     assert found[0] == found[1]
     assert "outside" in repr(found[0])
+
+
+# What a fit keeps.
+
+
+def _default_fit(method):
+    """Default parameters in two dimensions; the size does not depend on the steps."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((2000, 2)), rng.standard_normal((3000, 2)) + 1
+    transport = NCFTransport(max_iter=2, random_state=0)
+    return getattr(transport, method)(X, X_target=Y)
+
+
+def test_a_default_fit_takes_two_copies_of_its_weights_and_little_else(tmp_path):
+    transport, path = _default_fit("fit"), tmp_path / "transport"
+    weights = sum(p.nbytes for p in transport.flow_.parameters())
+    pickled = len(pickle.dumps(transport))
+    sk_ncf.save(transport, path)
+    assert pickled < 400_000  # bytes
+    assert pickled < 2 * weights + 50_000  # flow_ and net_
+    assert path.stat().st_size < weights + 24_000 < 170_000
+
+
+def test_a_stream_takes_its_optimizer_too_and_its_file_does_not(tmp_path):
+    stream, path = _default_fit("partial_fit"), tmp_path / "transport"
+    state = stream.net_.optimizer_.state.values()
+    moments = sum(_bytes(list(of_parameter.values())) for of_parameter in state)
+    weights = sum(p.nbytes for p in stream.flow_.parameters())
+    # flow_, net_; initial, selected and averaged weights.
+    assert len(pickle.dumps(stream)) < moments + 5 * weights + 60_000 < 2_500_000
+    sk_ncf.save(stream, path)
+    assert path.stat().st_size < weights + 30_000
+
+
+def _bytes(value):
+    if isinstance(value, torch.Tensor):
+        return value.nbytes
+    parts = value.values() if isinstance(value, dict) else value
+    return sum(map(_bytes, parts)) if isinstance(value, dict | list) else 0
+
+
+@pytest.mark.parametrize("first", ["fit", "partial_fit"])
+@pytest.mark.parametrize(("then", "warm"), [("partial_fit", False), ("fit", True)])
+def test_training_continues_from_a_pickle_as_from_the_estimator_itself(
+    first, then, warm
+):
+    transport = quick(4, ensemble_size=2, warm_start=warm)
+    getattr(transport, first)(X, X_target=Y)
+    results = []
+    for twin in (by_pickle(transport, None), transport):
+        results.append(outcome(getattr(twin, then)(X + 0.1, X_target=Y)))
+    same(*results)
+
+
+def test_the_net_of_a_fit_is_a_whole_net_with_the_weights_of_the_map():
+    transport = quick(4).fit(X, X_target=Y)
+    for net in (transport.net_, by_pickle(transport, None).net_):
+        assert net.initialized_
+        assert net.module is net.module_
+        assert len(net.history) == len(transport.history_) == 1
+        parameters = (net.module_.parameters(), transport.flow_.parameters())
+        same(*([p.detach() for p in several] for several in parameters))
+        assert all(p.requires_grad for p in net.module_.parameters())
+        assert not net.optimizer_.state
+        (group,) = net.optimizer_.param_groups
+        own = {id(p) for p in net.module_.parameters()}
+        assert {id(p) for p in group["params"]} == own
+
+
+# Versions.
+
+
+def _by_another_version(monkeypatch, version):
+    """A pickle as that version of the package would write it."""
+    with monkeypatch.context() as other:
+        if version is None:
+            other.setattr(NCFTransport, "__getstate__", BaseEstimator.__getstate__)
+        else:
+            other.setattr(estimator, "__version__", version)
+        return pickle.dumps(fit("lp-1"))
+
+
+@pytest.mark.parametrize("version", ["0.0.9", "99.0", None])
+def test_a_pickle_of_another_version_warns_with_both_versions(version, monkeypatch):
+    data = _by_another_version(monkeypatch, version)
+    message = f"saved by sk_ncf {version or 'unknown'} and is opened by sk_ncf "
+    with pytest.warns(InconsistentVersionWarning, match=message) as seen:
+        loaded = pickle.loads(data)
+    assert sk_ncf.__version__ in str(seen[0].message)
+    assert seen[0].filename == __file__
+    same(outcome(loaded), outcome(fit("lp-1")))
+
+
+def test_a_file_of_another_version_warns_with_both_versions(tmp_path):
+    path, other = tmp_path / "transport", tmp_path / "other"
+    sk_ncf.save(fit("lp-1"), path)
+    content, arrays, _ = files._read(path)
+    metadata = files._metadata(json.dumps(content), arrays, "0.0.9")
+    safetensors.numpy.save_file(arrays, other, metadata)
+    with pytest.warns(InconsistentVersionWarning, match=r"sk_ncf 0\.0\.9") as seen:
+        loaded = sk_ncf.load(other)
+    assert sk_ncf.__version__ in str(seen[0].message)
+    assert seen[0].filename == __file__
+    same(outcome(loaded), outcome(fit("lp-1")))
+
+
+def test_copies_of_this_version_do_not_warn(tmp_path):
+    """Warnings are errors in all tests; here they are read."""
+    transport = fit("lp-1")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        twins = [
+            clone(transport),
+            copy.copy(transport),
+            copy.deepcopy(transport),
+            by_pickle(transport, None),
+            by_joblib(transport, tmp_path / "joblib"),
+            saved_and_loaded(transport, tmp_path / "file"),
+        ]
+    assert not seen
+    assert not any(hasattr(twin, "_sk_ncf_version") for twin in twins)

@@ -1,1 +1,1 @@
-"""Saving and loading."""
+"""Saving estimators to files and loading them."""

@@ -1,7 +1,9 @@
-"""Scikit-learn classifiers as bytes, by skops, under its rules of what is trusted."""
+"""scikit-learn classifiers as bytes, by skops and its list of trusted types."""
 
 import io
 import zipfile
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -9,16 +11,17 @@ __all__ = ["ModelFileError", "skops_bytes", "skops_object"]
 
 
 class ModelFileError(ValueError):
-    """A file that :func:`sk_ncf.save` did not write: damaged, too new or another's."""
+    """The file is damaged, of a newer version, or not written by :func:`sk_ncf.save`."""
 
 
-def skops_bytes(name, value):
-    """A scikit-learn object as an array of bytes that skops can read again.
+def skops_bytes(name: str, value: Any) -> np.ndarray:
+    """A scikit-learn object as an array of bytes that skops can load.
 
     Raises
     ------
     ValueError
-        If it cannot; the message has the name and the types that are not trusted.
+        If skops cannot save it, or would not load it because it has types that skops
+        does not trust. The message has the name and the types.
     ImportError
         If skops is not installed.
     """
@@ -26,51 +29,55 @@ def skops_bytes(name, value):
     try:
         blob = skops.dumps(value)
         unknown = skops.get_untrusted_types(data=blob)
-    except Exception as error:  # of an object that is put together in its own way
+    except Exception as error:  # code of the object's own may raise anything
         raise ValueError(f"{name}={value!r} cannot be saved: {error}") from error
     if unknown:
         raise ValueError(
-            f"{name}={value!r} cannot be saved: skops does not trust {unknown}, and so "
+            f"{name}={value!r} cannot be saved: skops does not trust {unknown} and "
             "would not load it. Fit with another classifier, save with "
             "classifiers=False (sample_label is then needed to map rows), or use pickle."
         )
     return np.frombuffer(blob, dtype=np.uint8)
 
 
-def skops_object(blob):
-    """The object, if all it holds is of types that skops trusts by default.
+def skops_object(blob: np.ndarray) -> Any:
+    """The object of :func:`skops_bytes`, if skops trusts all of its types by default.
 
     Raises
     ------
     ModelFileError
-        If it is not, or the bytes are no such object.
+        If skops does not trust a type, or the bytes are damaged.
     ImportError
         If skops is not installed.
     """
     skops = _skops("a classifier of the file")
-    blob = blob.tobytes()
+    data = blob.tobytes()
     try:
-        with zipfile.ZipFile(io.BytesIO(blob)) as archive:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             stored = {part.compress_type for part in archive.infolist()}
         if not stored <= {zipfile.ZIP_STORED}:  # may unpack to any size
-            raise ModelFileError("a classifier in it is compressed, as save never does")
-        unknown = skops.get_untrusted_types(data=blob)
+            raise ModelFileError(
+                "a classifier in it is compressed, which save never writes"
+            )
+        unknown = skops.get_untrusted_types(data=data)
         if unknown:
-            raise ModelFileError(f"skops does not trust its classifier's {unknown}")
-        return skops.loads(blob, trusted=[])
+            raise ModelFileError(
+                f"skops does not trust the types {unknown} of its classifier"
+            )
+        return skops.loads(data, trusted=[])
     except ModelFileError:
         raise
-    except Exception as error:  # whatever a parser says of a file that is none
+    except Exception as error:  # a parser of damaged data may raise anything
         raise ModelFileError(f"skops cannot read its classifier: {error}") from error
 
 
-def _skops(name):
+def _skops(name: str) -> ModuleType:
     try:
         import skops.io
     except ImportError:
         raise ImportError(
-            f"{name} is a scikit-learn object, which needs skops to be saved and loaded: "
-            "pip install skops, or pass classifiers=False, after which sample_label is "
-            "needed to map rows."
+            f"{name} is a scikit-learn object: saving and loading it needs skops. Run "
+            "pip install skops, or pass classifiers=False; sample_label is then needed "
+            "to map rows."
         ) from None
     return skops.io

@@ -1,23 +1,26 @@
-"""Fitted estimators in files that execute nothing when they are read.
+"""Fitted estimators in files that run no code when they are loaded.
 
-A file is one in the safetensors format: arrays, and a header with the text of this
-module's metadata, of which `content` is JSON (:mod:`sk_ncf.encoding`) of the state of the
-estimator (:mod:`sk_ncf.fitted_state`).
+The files are in the safetensors format: arrays, and metadata in the header. The entry
+`content` of the metadata is the JSON (:mod:`sk_ncf._persistence.encoding`) of the state
+of the estimator (:mod:`sk_ncf._persistence.state`).
 """
 
 import hashlib
 import json
 import os
-import secrets
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as tensor_bytes
 
+from sk_ncf._files import write_atomically
 from sk_ncf._persistence.classifiers import ModelFileError
 from sk_ncf._persistence.encoding import Decoder, Encoder
-from sk_ncf._persistence.restore import estimator_of
-from sk_ncf._persistence.state import state_of
+from sk_ncf._persistence.restore import restored_estimator
+from sk_ncf._persistence.state import estimator_state
+from sk_ncf._version import __version__, check_version
+from sk_ncf.estimator import NCFTransport
 
 __all__ = ["FORMAT_VERSION", "load", "save"]
 
@@ -26,8 +29,8 @@ FORMAT_VERSION = 1
 DTYPES = {"BOOL", "F16", "F32", "F64"} | {
     f"{s}{n}" for s in "IU" for n in (8, 16, 32, 64)
 }
-# What reading a value raises that is not what it should be.
-MISFITS = (
+# Errors that an unexpected value in a file leads to.
+DECODING_ERRORS = (
     ArithmeticError,
     AttributeError,
     LookupError,
@@ -38,45 +41,52 @@ MISFITS = (
 )
 
 
-def save(estimator, path, *, classifiers=True):
+def save(
+    estimator: NCFTransport,
+    path: str | os.PathLike[str],
+    *,
+    classifiers: bool = True,
+) -> None:
     """Save a fitted estimator to a file that :func:`load` reads without running code.
 
-    The file is written next to `path`, read back and then put in its place: should
-    anything fail, an older file of that name is what it was.
+    The file is written next to `path`, read back, and then renamed. If anything fails,
+    an older file at `path` is unchanged.
 
-    Kept are the parameters, the map, the fitted attributes, and the rows that `score`
-    and `partial_fit` need; not kept is `net_`, which is None afterwards. After
-    :meth:`~sk_ncf.NCFTransport.partial_fit` the state of the optimiser and the rows held
-    out are not kept either: a stream goes on from the weights, as it does after a fit.
+    The file has the parameters, the map, the other fitted attributes, and the rows that
+    `score` and `partial_fit` need. It does not have `net_`, which is None after loading.
+    After :meth:`~sk_ncf.NCFTransport.partial_fit`, it does not have the state of the
+    optimizer and the validation rows either: the next `partial_fit` of the loaded
+    estimator starts from the weights of the map, as it does after a fit.
 
     Parameters
     ----------
     estimator : NCFTransport
-        A fitted one. Its cost must be a built-in one, its output distribution a named
-        one; it has no `net` or `callbacks`.
+        Fitted, with a cost and an objective of this package, an output distribution
+        given by name, and no `skorch_net` or `callbacks`.
     path : str or path-like
-        Name of the file, by convention one that ends in ``.safetensors``.
+        Name of the file, by convention ending in ``.safetensors``.
     classifiers : bool, default=True
-        Whether to save scikit-learn's classifiers too (`classifier`, and the fitted
-        ones that name the class of rows), by skops. If False, a loaded class-conditional
+        Whether to save scikit-learn's classifiers (`classifier`, and the fitted ones
+        that predict the class of rows), by skops. If False, a loaded class-conditional
         estimator needs `sample_label` to map rows, and its `classifier` is None.
 
     Raises
     ------
     TypeError
-        If it is no NCFTransport.
+        If the estimator is not an NCFTransport.
     sklearn.exceptions.NotFittedError
         If it is not fitted.
     ValueError
-        If it has what takes code of its own to be read back; the message names what.
+        If it holds an object that only its own code could rebuild; the message names
+        the object.
     ImportError
-        If there are classifiers to be saved, but skops is not installed.
+        If there are classifiers to save and skops is not installed.
     OSError
         If the file cannot be written.
 
     See Also
     --------
-    load : The way back.
+    load : Load such a file.
 
     Examples
     --------
@@ -92,110 +102,121 @@ def save(estimator, path, *, classifiers=True):
     >>> np.array_equal(loaded.transform(X), transport.transform(X))
     True
     """
-    state = state_of(estimator, classifiers)
+    state = estimator_state(estimator, classifiers)
     encoder = Encoder()
     content = {group: encoder(values, (group,)) for group, values in state.items()}
     metadata = _metadata(json.dumps(content, allow_nan=False), encoder.arrays)
-    _replace(os.path.realpath(path), tensor_bytes(encoder.arrays, metadata))
+    data = tensor_bytes(encoder.arrays, metadata)
+    # A link stays, and the file that it points to is replaced.
+    write_atomically(os.path.realpath(path), data, check=_read)
 
 
-def load(path, *, classifiers=True):
+def load(path: str | os.PathLike[str], *, classifiers: bool = True) -> NCFTransport:
     """Load an estimator that was saved by :func:`save`.
 
-    Nothing in the file is executed. Its arrays and values are checked; that a digest
-    agrees tells that it is not damaged, not who wrote it.
+    No code in the file is run, and all of its values are checked. A digest shows that
+    the file is not damaged; it does not show who wrote it.
 
     Parameters
     ----------
     path : str or path-like
     classifiers : bool, default=True
-        Whether to load scikit-learn's classifiers too, which takes skops; those of types
-        that skops does not trust are refused. If False, they are None.
+        Whether to load scikit-learn's classifiers, which needs skops. A classifier with
+        types that skops does not trust is an error. If False, they become None.
 
     Returns
     -------
     estimator : NCFTransport
-        Fitted, as it was saved, but for `net_`, which is None.
+        Fitted, as it was saved, except for `net_`, which is None.
 
     Raises
     ------
     ModelFileError
-        If the file is damaged, of a newer version or not a file of :func:`save`, or
-        holds values that no fit has. It is a ValueError.
+        If the file is damaged, of a newer version, not written by :func:`save`, or holds
+        values that no fit has. It is a ValueError.
     ImportError
-        If it has classifiers, but skops is not installed.
+        If the file has classifiers and skops is not installed.
     OSError
         If the file cannot be opened.
 
+    Warns
+    -----
+    sklearn.exceptions.InconsistentVersionWarning
+        If another version of sk_ncf saved the file.
+
     See Also
     --------
-    save : Writes such a file.
+    save : Save such a file.
     """
     try:
-        content, arrays = _read(path)
+        content, arrays, version = _read(path)
         decoder = Decoder(arrays, classifiers)
         state = {group: decoder(value) for group, value in content.items()}
         if decoder.arrays:
-            raise ModelFileError(f"nothing uses its arrays {sorted(decoder.arrays)}")
-        return estimator_of(state, classifiers)
-    except MISFITS as error:
+            raise ModelFileError(f"it has unused arrays {sorted(decoder.arrays)}")
+        estimator = restored_estimator(state, classifiers)
+    except DECODING_ERRORS as error:
         reason = str(error)
         if not isinstance(error, ModelFileError):
             reason = f"it holds what no fit has ({type(error).__name__}: {error})"
         raise ModelFileError(
             f"{os.fspath(path)!r} cannot be loaded: {reason}"
         ) from error
+    check_version(type(estimator).__name__, version, 2)
+    return estimator
 
 
-def _read(path):
-    """The content and the arrays of a file that is whole."""
-    with open(path, "rb"):  # that there is no such file is no fault of the file
+def _read(
+    path: str | os.PathLike[str],
+) -> tuple[dict[str, Any], dict[str, np.ndarray], str]:
+    """The content, the arrays, and the version that wrote them, of an undamaged file."""
+    with open(path, "rb"):  # a missing file is an OSError, not a ModelFileError
         pass
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            _check_version(metadata)
+            _check_format(metadata)
             arrays = {name: _array(file, name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ModelFileError(
-            f"it is no file in the safetensors format, or damaged ({error})"
+            f"it is not in the safetensors format, or damaged ({error})"
         ) from error
     content = metadata.get("content", "")
     if _metadata(content, arrays, metadata["written_by"]) != metadata:
-        raise ModelFileError("it is damaged: the digest of its content is another")
-    return json.loads(content), arrays
+        raise ModelFileError("it is damaged: its digest is wrong")
+    return json.loads(content), arrays, metadata["written_by"]
 
 
-def _array(file, name):
-    """A copy of an array, of a type that `save` writes."""
+def _array(file: Any, name: str) -> np.ndarray:
+    """A copy of an array, whose type must be one that `save` writes."""
     dtype = file.get_slice(name).get_dtype()
     if dtype not in DTYPES:
-        raise ModelFileError(f"its array {name} is of the type {dtype}")
+        raise ModelFileError(f"its array {name} has the type {dtype}")
     return np.array(file.get_tensor(name))
 
 
-def _check_version(metadata):
+def _check_format(metadata: dict[str, str]) -> None:
     if metadata.get("format") != FORMAT:
-        raise ModelFileError("it is not a file of sk_ncf.save")
+        raise ModelFileError("it was not written by sk_ncf.save")
     version = int(metadata["format_version"])
     if version > FORMAT_VERSION:
         raise ModelFileError(
-            f"it has version {version} of the format, written by sk_ncf "
-            f"{metadata.get('written_by')!r}; this is an older sk_ncf, which reads "
-            f"version {FORMAT_VERSION}: install a newer one"
+            f"it has version {version} of the file format and was written by sk_ncf "
+            f"{metadata.get('written_by')!r}. This older sk_ncf reads versions up to "
+            f"{FORMAT_VERSION}: install a newer one"
         )
     if version < 1:
-        raise ModelFileError(f"there is no version {version} of the format")
+        raise ModelFileError(f"there is no version {version} of the file format")
 
 
-def _metadata(content, arrays, written_by=None):
-    """Version, content and the digest of everything."""
-    from sk_ncf import __version__  # which imports this module first
-
+def _metadata(
+    content: str, arrays: dict[str, np.ndarray], written_by: str = __version__
+) -> dict[str, str]:
+    """Versions, content and the digest of everything."""
     metadata = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
-        "written_by": __version__ if written_by is None else written_by,
+        "written_by": written_by,
         "content": content,
     }
     digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
@@ -204,19 +225,3 @@ def _metadata(content, arrays, written_by=None):
         digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
         digest.update(array.tobytes())
     return {**metadata, "sha256": digest.hexdigest()}
-
-
-def _replace(path, data):
-    """Put a file in the place of another, whole or not at all."""
-    temporary = os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        _read(temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-        raise

@@ -1,4 +1,7 @@
-"""A fitted estimator put together again from values, each of which is checked."""
+"""A fitted estimator rebuilt from its state; every value is checked."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import sklearn
@@ -15,77 +18,88 @@ from sk_ncf._flow.preconditioner import (
     common_cost,
 )
 from sk_ncf._persistence.classifiers import ModelFileError
-from sk_ncf._persistence.state import REBUILT, WEIGHTS
+from sk_ncf._persistence.state import RECONSTRUCTED, WEIGHTS, State
+from sk_ncf._persistence.value_checks import (
+    checked_array,
+    checked_float,
+    checked_int,
+)
 from sk_ncf._training.fit_session import FitSession
 from sk_ncf.costs import Cost
 from sk_ncf.costs._checks import check_cost_parameters
 from sk_ncf.diagnostics._support import Support
 from sk_ncf.estimator import NCFTransport
 
-__all__ = ["estimator_of"]
+__all__ = ["restored_estimator"]
 
 REQUESTS = ("fit", "partial_fit", "transform", "inverse_transform", "score")
-OF_EVERY_FIT = {"n_features_in_", "n_iter_", "best_iter_", "stop_reason_", "history_"}
+REQUIRED = {"n_features_in_", "n_iter_", "best_iter_", "stop_reason_", "history_"}
 CONTAINERS = ("default", "pandas", "polars")
 
+SupportPair = tuple[Support | None, Support | None]
 
-def estimator_of(state, classifiers=True):
-    """The fitted estimator of a state, all of whose values are checked.
+
+def restored_estimator(state: State, classifiers: bool = True) -> NCFTransport:
+    """The fitted estimator with this state.
 
     Parameters
     ----------
     state : dict
-        What :func:`~sk_ncf._persistence.state.state_of` says of it.
+        As returned by :func:`~sk_ncf._persistence.state.estimator_state`.
     classifiers : bool, default=True
-        False where its classifiers were not read.
+        False if the classifiers were not loaded.
 
     Raises
     ------
     ModelFileError, KeyError, TypeError, ValueError
-        If it is no state of a fitted estimator.
+        If it is not the state of a fitted estimator.
     """
     estimator = NCFTransport(**state["parameters"])
     estimator._check_parameters()
     _set_fitted(estimator, state["fitted"])
-    d = _whole("n_features_in_", getattr(estimator, "n_features_in_", None), 1)
+    d = checked_int("n_features_in_", getattr(estimator, "n_features_in_", None), 1)
     _set_settings(estimator, **state["settings"])
     estimator.cost_ = state["cost"]["cost_"]
     if not isinstance(estimator.cost_, Cost):
-        raise ModelFileError("its cost_ is no cost")
+        raise ModelFileError("its cost_ is not a cost")
     check_cost_parameters(estimator.cost_, d)
     labels = _labels(state["classes"], d)
     if labels is not None and labels.per_class and not classifiers:
         labels.left_out = True
     n_classes = 1 if labels is None else len(labels.classes)
     one_map = labels is None or not labels.per_class
-    frames = _frames(state["preconditioners"], estimator.cost_, d, one_map, n_classes)
-    n_maps = len(state["preconditioners"])
-    estimator.flow_ = _flow(state["potential"], frames[:n_maps], d)
-    estimator.net_, estimator.preconditioners_ = None, frames
+    maps = state["preconditioners"]
+    preconditioners = _preconditioners(maps, estimator.cost_, d, one_map, n_classes)
+    estimator.flow_ = _flow(state["potential"], preconditioners[: len(maps)], d)
+    estimator.net_, estimator.preconditioners_ = None, preconditioners
     estimator._score_rows = _score_rows(state["score_rows"], d, n_classes)
     estimator._session = _session(estimator, labels, state)
     _set_labels(estimator, labels)
     return estimator
 
 
-def _set_fitted(estimator, values):
-    if not values.keys() >= OF_EVERY_FIT:
-        raise ModelFileError(f"it lacks {sorted(OF_EVERY_FIT - values.keys())}")
+def _set_fitted(estimator: NCFTransport, values: State) -> None:
+    if not values.keys() >= REQUIRED:
+        raise ModelFileError(f"it lacks {sorted(REQUIRED - values.keys())}")
     for name, value in values.items():
-        if not name.endswith("_") or name.startswith("_") or name in REBUILT:
+        if not name.endswith("_") or name.startswith("_") or name in RECONSTRUCTED:
             raise ModelFileError(f"it has an attribute {name}, which no fit sets")
         setattr(estimator, name, value)
-    _whole("n_iter_", values["n_iter_"], 0)
+    checked_int("n_iter_", values["n_iter_"], 0)
     steps = np.asarray(values["best_iter_"])
-    known = isinstance(values["history_"], list), type(values["stop_reason_"]) is str
-    if not all(known) or steps.dtype.kind != "i":
-        raise ModelFileError("its best_iter_, stop_reason_ or history_ is none")
+    valid = isinstance(values["history_"], list) and type(values["stop_reason_"]) is str
+    if not valid or steps.dtype.kind != "i":
+        raise ModelFileError(
+            "its best_iter_, stop_reason_ or history_ has another type"
+        )
     names = values.get("feature_names_in_")
     if names is not None and np.shape(names) != (values["n_features_in_"],):
-        raise ModelFileError("feature_names_in_ are not as many as n_features_in_")
+        raise ModelFileError("feature_names_in_ does not have n_features_in_ names")
 
 
-def _set_settings(estimator, output, requests):
+def _set_settings(
+    estimator: NCFTransport, output: State, requests: State | None
+) -> None:
     for key, container in output.items():
         if key != "transform" or container not in CONTAINERS:
             raise ModelFileError(f"its output format is {output!r}")
@@ -93,23 +107,25 @@ def _set_settings(estimator, output, requests):
     if requests is None:
         return
     with sklearn.config_context(enable_metadata_routing=True):
-        for method, asked in requests.items():
+        for method, requested in requests.items():
             if method not in REQUESTS:
                 raise ModelFileError(f"it has metadata requests of {method!r}")
-            getattr(estimator, f"set_{method}_request")(**asked)
+            getattr(estimator, f"set_{method}_request")(**requested)
 
 
-def _labels(state, d):
+def _labels(state: State | None, d: int) -> ClassLabels | None:
     if state is None:
         return None
     labels = ClassLabels(**state)
     classes, seen = labels.classes, labels.seen
     if not isinstance(classes, np.ndarray) or classes.dtype.kind not in "biuU":
-        raise ModelFileError("its classes_ are no labels")
+        raise ModelFileError("its classes_ are not labels")
     if classes.ndim != 1 or len(np.unique(classes)) != len(classes) or not len(classes):
         raise ModelFileError("its classes_ are not distinct")
-    _float("pseudo_label_fraction_", labels.pseudo_label_fraction)
-    _float("pseudo_label_accuracy_", labels.pseudo_label_accuracy, or_nan=True)
+    checked_float("pseudo_label_fraction_", labels.pseudo_label_fraction)
+    checked_float(
+        "pseudo_label_accuracy_", labels.pseudo_label_accuracy, allow_nan=True
+    )
     for rows in () if seen is None else seen:
         _check_seen(rows, len(classes), d)
     for classifier in (labels.classifier, labels.target_classifier):
@@ -117,22 +133,23 @@ def _labels(state, d):
         if classifier is not None and (
             known != d or not hasattr(classifier, "predict")
         ):
-            raise ModelFileError(f"its classifier is none of {d} features")
+            raise ModelFileError(f"its classifier is not one of {d} features")
     return labels
 
 
-def _check_seen(rows, n_classes, d):
+def _check_seen(rows: Any, n_classes: int, d: int) -> None:
+    """Raise ModelFileError unless these can be rows that a classifier was fitted to."""
     if rows is None:
         return
     X, weight, codes = rows
-    _array("the rows of its classifiers", X, (None, d), "f")
-    _array("the weights of its classifiers", weight, (len(X),), "f")
-    _array("the classes of its classifiers' rows", codes, (len(X),), "i")
+    checked_array("the rows of its classifiers", X, (None, d), "f")
+    checked_array("the weights of its classifiers", weight, (len(X),), "f")
+    checked_array("the classes of its classifiers' rows", codes, (len(X),), "i")
     if codes.min() < 0 or codes.max() >= n_classes:
-        raise ModelFileError("its classifiers' rows are of classes that are not there")
+        raise ModelFileError("its classifiers' rows have unknown classes")
 
 
-def _set_labels(estimator, labels):
+def _set_labels(estimator: NCFTransport, labels: ClassLabels | None) -> None:
     estimator._labels = labels
     if labels is None:
         return
@@ -144,134 +161,115 @@ def _set_labels(estimator, labels):
         estimator.target_classifier_ = labels.target_classifier
 
 
-def _frames(states, cost, d, one_map, n_classes):
-    """The changes of variables of all classes."""
+def _preconditioners(
+    states: Sequence[State], cost: Cost, d: int, one_map: bool, n_classes: int
+) -> list[Preconditioner]:
+    """The change of variables of every class."""
     if len(states) != (1 if one_map else n_classes):
         raise ModelFileError(f"it has {len(states)} maps for {n_classes} classes")
-    frames = [_frame(cost=cost, d=d, **state) for state in states]
-    return frames * n_classes if one_map else frames
+    found = [_preconditioner(cost=cost, d=d, **state) for state in states]
+    return found * n_classes if one_map else found
 
 
-def _frame(source, target, unit, extent, cost, d):
-    unit = _float("the unit of a cost", unit, positive=True)
+def _preconditioner(
+    source: State, target: State, unit: Any, extent: Any, cost: Cost, d: int
+) -> Preconditioner:
+    unit = checked_float("the unit of a cost", unit, positive=True)
     if extent is not None:
         cost = cost.with_max_displacement(
-            _float("the extent of the rows", extent, positive=True)
+            checked_float("the extent of the rows", extent, positive=True)
         )
-    sides = [_affine_map(**side, d=d) for side in (source, target)]
+    of_source, of_target = _affine_map(**source, d=d), _affine_map(**target, d=d)
     if not isinstance(cost, QUADRATIC):
-        _check_scale(*sides, np.eye(d))
-    return Preconditioner.of_maps(*sides, unit, cost)
+        _check_scale(of_source, of_target, np.eye(d))
+    return Preconditioner.of_maps(of_source, of_target, unit, cost)
 
 
-def _check_scale(source, target, eye):
-    """Other costs have one scale for all features of both sides."""
-    scale = _float("the scale of the rows", source.inverse_matrix[0, 0], positive=True)
+def _check_scale(source: AffineMap, target: AffineMap, eye: np.ndarray) -> None:
+    """Without a quadratic cost, all features of both sides have the same scale."""
+    scale = checked_float(
+        "the scale of the rows", source.inverse_matrix[0, 0], positive=True
+    )
     for side in (source, target):
-        one = np.array_equal(side.inverse_matrix, eye * scale)
-        if not one or not np.array_equal(side.matrix, eye / scale):
+        valid = np.array_equal(side.inverse_matrix, eye * scale)
+        if not valid or not np.array_equal(side.matrix, eye / scale):
             raise ModelFileError("its changes of variables do not fit its cost")
 
 
-def _affine_map(mean, matrix, inverse_matrix, d):
-    _array("the mean of a change of variables", mean, (d,), "f")
+def _affine_map(mean: Any, matrix: Any, inverse_matrix: Any, d: int) -> AffineMap:
+    checked_array("the mean of a change of variables", mean, (d,), "f")
     for part in (matrix, inverse_matrix):
-        _array("the matrix of a change of variables", part, (d, d), "f")
+        checked_array("the matrix of a change of variables", part, (d, d), "f")
     return AffineMap(mean, matrix, inverse_matrix)
 
 
-def _flow(state, frames, d):
-    """Potential and cost of the classes, on the CPU."""
-    ensemble_size, sharpness = (
-        _whole("ensemble_size", state["ensemble_size"], 1),
-        state["sharpness"],
+def _flow(
+    state: State, preconditioners: Sequence[Preconditioner], d: int
+) -> CharacteristicFlow:
+    """Potential and cost of all classes, on the CPU."""
+    ensemble_size = checked_int("ensemble_size", state["ensemble_size"], 1)
+    first = checked_array(
+        "input_weight", state["input_weight"], (None, None, d + 2, None)
     )
-    first = _array("input_weight", state["input_weight"], (None, None, d + 2, None))
     n_potentials, depth, _, width = first.shape
-    if n_potentials != ensemble_size * len(frames):
+    if n_potentials != ensemble_size * len(preconditioners):
         raise ModelFileError(
-            f"it has {n_potentials} potentials for {len(frames)} maps of {ensemble_size}"
+            f"it has {n_potentials} potentials for {len(preconditioners)} maps of "
+            f"{ensemble_size}"
         )
     hidden, last = state["hidden_weight"], state["output_weight"]
-    _array("hidden_weight", hidden, (n_potentials, depth - 1, width, width))
-    _array("output_weight", last, (n_potentials, width, 1))
-    sharpness = _float("the sharpness of its potential", sharpness, positive=True)
-    potential = Potential(d, (width,) * depth, n_potentials, sharpness)
+    checked_array("hidden_weight", hidden, (n_potentials, depth - 1, width, width))
+    checked_array("output_weight", last, (n_potentials, width, 1))
+    sharpness = checked_float(
+        "the sharpness of its potential", state["sharpness"], positive=True
+    )
+    members = Potential(d, (width,) * depth, n_potentials, sharpness)
     weights = zip(WEIGHTS, (first, hidden, last), strict=True)
-    potential.load_state_dict({name: torch.from_numpy(w) for name, w in weights})
-    if ensemble_size > 1:
-        potential = MeanPotential(potential, ensemble_size)
-    return CharacteristicFlow(potential, common_cost(frames)).requires_grad_(False)
+    members.load_state_dict({name: torch.from_numpy(w) for name, w in weights})
+    potential = MeanPotential(members, ensemble_size) if ensemble_size > 1 else members
+    flow = CharacteristicFlow(potential, common_cost(preconditioners))
+    return flow.requires_grad_(False)
 
 
-def _score_rows(pairs, d, n_classes):
+def _score_rows(
+    pairs: Sequence[Any], d: int, n_classes: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
     if len(pairs) != n_classes:
-        raise ModelFileError(f"it has rows to score of {len(pairs)} classes")
+        raise ModelFileError(f"it has score rows of {len(pairs)} classes")
     for rows in (rows for pair in pairs for rows in pair if rows is not None):
-        _array("the rows to score with", rows, (None, d), "f")
+        checked_array("the rows to score with", rows, (None, d), "f")
     return [(source, target) for source, target in pairs]
 
 
-def _session(estimator, labels, state):
+def _session(
+    estimator: NCFTransport, labels: ClassLabels | None, state: State
+) -> FitSession:
     stream, rng = state["stream"], state["stream"]["rng"]
     if isinstance(rng, str | None):
         rng = check_random_state(estimator.random_state if rng else None)
     if not isinstance(rng, np.random.RandomState):
-        raise ModelFileError("its random generator is none")
-    n_samples = _whole("n_samples", stream["n_samples"], 1)
+        raise ModelFileError("its random generator is not a RandomState")
+    n_samples = checked_int("n_samples", stream["n_samples"], 1)
     shared = labels is not None and not labels.per_class
     ensemble_size = state["potential"]["ensemble_size"]
     n_classes = 1 if labels is None else len(labels.classes)
     supports = _supports(state["supports"], estimator.n_features_in_, n_classes)
-    return FitSession.restored(
+    return FitSession.from_saved_state(
         estimator, rng, n_samples, ensemble_size, shared, supports
     )
 
 
-def _supports(pairs, d, n_classes):
+def _supports(pairs: Sequence[Any], d: int, n_classes: int) -> list[SupportPair]:
     if len(pairs) != n_classes:
         raise ModelFileError(f"it has supports of {len(pairs)} classes")
     return [(_support(source, d), _support(target, d)) for source, target in pairs]
 
 
-def _support(values, d):
+def _support(values: State | None, d: int) -> Support | None:
     if values is None:
         return None
     support = Support(**values)
-    _array("the rows of a support", support.X, (None, d), "f")
-    _array("the keys of a support", support.key, (len(support.X),), "f")
-    _whole("n_seen", support.n_seen, 1)
+    checked_array("the rows of a support", support.X, (None, d), "f")
+    checked_array("the keys of a support", support.key, (len(support.X),), "f")
+    checked_int("n_seen", support.n_seen, 1)
     return support
-
-
-def _array(name, value, shape, kind=np.float32):
-    """An array of finite numbers, of a dtype or a kind; None stands for any length."""
-    fits = isinstance(value, np.ndarray) and value.ndim == len(shape)
-    fits = fits and all(
-        n > 0 if wanted is None else n == wanted
-        for n, wanted in zip(value.shape, shape, strict=True)
-    )
-    fits = fits and (value.dtype.kind == kind or value.dtype == kind)
-    if not fits:
-        got = value
-        if isinstance(value, np.ndarray):
-            got = f"shape {value.shape} of {value.dtype}"
-        raise ModelFileError(f"{name} must be numbers of shape {shape}, got {got}")
-    if not np.isfinite(value).all():
-        raise ModelFileError(f"{name} must be finite, got NaN or infinity")
-    return value
-
-
-def _whole(name, value, least):
-    if type(value) is not int or not least <= value < 2**53:
-        raise ModelFileError(f"{name} must be a whole number >= {least}, got {value!r}")
-    return value
-
-
-def _float(name, value, positive=False, or_nan=False):
-    number = isinstance(value, float) and (
-        np.isfinite(value) or (or_nan and value != value)
-    )
-    if not number or (positive and not value > 0):
-        raise ModelFileError(f"{name} must be a finite number, got {value!r}")
-    return value

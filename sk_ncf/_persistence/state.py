@@ -1,34 +1,41 @@
-"""What a fitted estimator is made of, as plain values."""
+"""The state of a fitted estimator as plain values."""
 
+from typing import Any
+
+import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from sk_ncf._classes.class_pairs import ClassLabels
 from sk_ncf._flow.potential import MeanPotential, Potential
+from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf.estimator import CLASS_ATTRIBUTES, NCFTransport
 
-__all__ = ["REBUILT", "WEIGHTS", "state_of"]
+__all__ = ["RECONSTRUCTED", "WEIGHTS", "estimator_state"]
 
 WEIGHTS = ("input_weight", "hidden_weight", "output_weight")
 SIDES = ("source", "target")
-# What is put together again from other values, or (net_) not kept.
-REBUILT = {"cost_", "flow_", "net_", "preconditioners_", *CLASS_ATTRIBUTES}
+# Fitted attributes that are built from other values, or (net_) not saved.
+RECONSTRUCTED = {"cost_", "flow_", "net_", "preconditioners_", *CLASS_ATTRIBUTES}
 PRIVATE = {"_score_rows", "_session", "_labels", "_sklearn_output_config"}
 PRIVATE |= {"_metadata_request"}
 
+State = dict[str, Any]
 
-def state_of(estimator, classifiers=True):
+
+def estimator_state(estimator: NCFTransport, classifiers: bool = True) -> State:
     """The state of a fitted estimator, in groups of plain values by name.
 
     Parameters
     ----------
     estimator : NCFTransport
     classifiers : bool, default=True
-        Whether scikit-learn's classifiers are part of it.
+        Whether to include scikit-learn's classifiers.
 
     Raises
     ------
     TypeError, ValueError
-        If it is no estimator of this package, not fitted, or has what is not known here.
+        If it is not an NCFTransport, not fitted, or has unknown attributes.
     """
     if type(estimator) is not NCFTransport:
         raise TypeError(
@@ -38,57 +45,59 @@ def state_of(estimator, classifiers=True):
     check_is_fitted(estimator)
     estimator._check_parameters()
     params = estimator.get_params(deep=False)
-    own = {k: v for k, v in vars(estimator).items() if k not in params}
-    for name in own.keys() - REBUILT - PRIVATE:
+    fitted = {k: v for k, v in vars(estimator).items() if k not in params}
+    for name in fitted.keys() - RECONSTRUCTED - PRIVATE:
         if name.startswith("_"):
             raise ValueError(
-                f"The estimator's attribute {name} cannot be saved, got {own[name]!r}. "
-                "Use pickle, or save a fit without it."
+                f"The estimator's attribute {name} cannot be saved, got "
+                f"{fitted[name]!r}. Use pickle, or save a fit without it."
             )
     if not classifiers:
         params["classifier"] = None
     return {
         "parameters": params,
-        "fitted": {k: own[k] for k in own if k not in REBUILT | PRIVATE},
+        "fitted": {k: fitted[k] for k in fitted if k not in RECONSTRUCTED | PRIVATE},
         "settings": _settings(estimator),
         "cost": {"cost_": estimator.cost_},
-        "potential": _of_potential(estimator),
-        "preconditioners": _of_preconditioners(estimator),
+        "potential": _potential_state(estimator),
+        "preconditioners": _preconditioner_states(estimator),
         "score_rows": [list(pair) for pair in estimator._score_rows],
         "supports": [
             [None if side is None else dict(vars(side)) for side in pair]
             for pair in estimator._session.supports
         ],
-        "stream": _of_stream(estimator),
-        "classes": _of_classes(estimator._labels, classifiers),
+        "stream": _stream_state(estimator),
+        "classes": _class_state(estimator._labels, classifiers),
     }
 
 
-def _settings(estimator):
-    """set_output and the metadata requests that differ from the class's own."""
+def _settings(estimator: NCFTransport) -> State:
+    """Those of set_output, and metadata requests that differ from the class's own."""
     requests = None
     if "_metadata_request" in vars(estimator):
-        asked = estimator.get_metadata_routing()
+        routing = estimator.get_metadata_routing()
         requests = {
-            name: dict(getattr(asked, name).requests)
-            for name in vars(asked)
-            if getattr(getattr(asked, name), "requests", None)
+            name: dict(getattr(routing, name).requests)
+            for name in vars(routing)
+            if getattr(getattr(routing, name), "requests", None)
         }
     output = getattr(estimator, "_sklearn_output_config", {})
     return {"output": dict(output), "requests": requests}
 
 
-def _of_potential(estimator):
+def _potential_state(estimator: NCFTransport) -> State:
     potential, ensemble_size = estimator.flow_.potential, 1
     if isinstance(potential, MeanPotential):
         potential, ensemble_size = potential.members, potential.ensemble_size
     if type(potential) is not Potential:
         raise ValueError(
-            "net cannot be saved, got a module of its own, which takes its code to be "
-            f"read back: {estimator.flow_.potential!r}. Use pickle, for files that you "
-            "open yourself."
+            "skorch_net cannot be saved, got a module of your own, which only its code "
+            f"can rebuild: {estimator.flow_.potential!r}. Use pickle, for files that "
+            "only you open."
         )
-    weights = {name: getattr(potential, name).detach().numpy() for name in WEIGHTS}
+    weights: dict[str, np.ndarray] = {
+        name: getattr(potential, name).detach().numpy() for name in WEIGHTS
+    }
     return {
         "ensemble_size": int(ensemble_size),
         "sharpness": potential.sharpness,
@@ -96,21 +105,24 @@ def _of_potential(estimator):
     }
 
 
-def _of_preconditioners(estimator):
-    """Of every class; one where the classes share it."""
-    several = estimator.preconditioners_
-    shared = all(frame is several[0] for frame in several)
-    return [_of_frame(frame) for frame in (several[:1] if shared else several)]
+def _preconditioner_states(estimator: NCFTransport) -> list[State]:
+    """One for every class, or a single one if all classes share it."""
+    all_classes = estimator.preconditioners_
+    shared = all(p is all_classes[0] for p in all_classes)
+    return [_preconditioner_state(p) for p in all_classes[: 1 if shared else None]]
 
 
-def _of_frame(frame):
-    sides = {side: dict(vars(getattr(frame, side))) for side in SIDES}
-    extent = getattr(frame.original_cost, "_max_displacement", None)
-    return {**sides, "unit": frame.unit, "extent": extent}
+def _preconditioner_state(preconditioner: Preconditioner) -> State:
+    sides = {side: dict(vars(getattr(preconditioner, side))) for side in SIDES}
+    extent = getattr(preconditioner.original_cost, "_max_displacement", None)
+    return {**sides, "unit": preconditioner.unit, "extent": extent}
 
 
-def _of_stream(estimator):
-    """What training goes on with: the generator may be the parameter, or NumPy's own."""
+def _stream_state(estimator: NCFTransport) -> State:
+    """What `partial_fit` continues with.
+
+    The random generator may be the parameter `random_state` or NumPy's global one.
+    """
     session = estimator._session
     rng = session.rng
     if rng is estimator.random_state:
@@ -120,7 +132,7 @@ def _of_stream(estimator):
     return {"n_samples": int(session.n_samples), "rng": rng}
 
 
-def _of_classes(labels, classifiers):
+def _class_state(labels: ClassLabels | None, classifiers: bool) -> State | None:
     if labels is None:
         return None
     state = dict(vars(labels))

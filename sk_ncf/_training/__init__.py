@@ -1,1 +1,1 @@
-"""One fit: objective, net, rules of training."""
+"""One fit: data, net, callbacks, model selection and checkpoints."""

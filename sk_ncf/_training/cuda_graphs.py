@@ -1,41 +1,53 @@
-"""Steps on a GPU, recorded once and replayed: a launch for hundreds of small kernels.
+"""Training steps on a GPU as CUDA graphs: hundreds of small kernels, launched at once.
 
-The matrices of a step are small, so that a GPU waits for Python to name its kernels. A
-CUDA graph names them all at once. What is recorded must read no value on the CPU, and
-must find its tensors where they were.
+The matrices of a step are small. Without a graph, a GPU waits for Python to launch each
+kernel. A captured function must not read a value on the CPU, and its tensors must stay
+at the same place in memory.
 """
 
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
 import torch
+from torch import Tensor
 
 from sk_ncf._flow.potential import Potential
 from sk_ncf.costs._affine import AffineCost
 from sk_ncf.costs._registry import COSTS
 from sk_ncf.objectives._registry import OBJECTIVES
 
-__all__ = ["LossGraph", "Recording"]
+if TYPE_CHECKING:
+    from sk_ncf._training.net import NCFNet
+
+__all__ = ["GraphedFunction", "LossGraph"]
 
 DEVICES = {"cuda"}
-WARM_UP = 3  # calls: libraries set themselves up in the first ones
+WARM_UP = 3  # plain calls before the capture, in which libraries initialise themselves
 
 
-class Recording:
-    """A function of tensors that stay where they are, replayed from the fourth call on.
+class GraphedFunction:
+    """Calls a function, from the fourth call on by replaying a CUDA graph of it.
 
-    On another device than a GPU, and wherever a tensor has moved, it is called.
+    The function is called without a graph on other devices than a GPU. If a tensor has
+    moved in memory or a constant has changed, the capture starts again.
     """
 
-    def __init__(self):
-        self.key, self.n_calls, self.replay = None, 0, None
+    def __init__(self) -> None:
+        self.key: object = None
+        self.n_calls = 0
+        self.replay: Callable[[], Any] | None = None
 
-    def __call__(self, function, tensors, *constants):
-        """What `function()` returns, of the values that `tensors` have now.
+    def __call__(
+        self, function: Callable[[], Any], tensors: Sequence[Tensor], *constants: Any
+    ) -> Any:
+        """The value of ``function()`` for the present values of `tensors`.
 
         Parameters
         ----------
         function : callable
-            The same one as before, where neither tensors nor constants have changed.
+            The same as in the last call if tensors and constants are the same.
         tensors : list of Tensor
-            All that it reads and writes.
+            All tensors that the function reads or writes.
         *constants
             All numbers that it reads.
         """
@@ -46,31 +58,33 @@ class Recording:
             self.key, self.n_calls, self.replay = key, 0, None
         self.n_calls += 1
         if self.n_calls <= WARM_UP:
-            return warmed_up(function, tensors[0].device)
+            return call_on_side_stream(function, tensors[0].device)
         if self.replay is None:
-            self.replay = recorded(function, tensors[0].device)
+            self.replay = capture_graph(function, tensors[0].device)
         return self.replay()
 
 
-def warmed_up(function, device):
-    """What `function()` returns, on another stream, as it will be recorded on one."""
-    here, aside = torch.cuda.current_stream(device), torch.cuda.Stream(device)
-    aside.wait_stream(here)
-    with torch.cuda.stream(aside):
+def call_on_side_stream(function: Callable[[], Any], device: torch.device) -> Any:
+    """The value of ``function()``, computed on a stream of its own, as in a capture."""
+    current, side = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+    side.wait_stream(current)
+    with torch.cuda.stream(side):
         result = function()
-    here.wait_stream(aside)
+    current.wait_stream(side)
     return result
 
 
-def recorded(function, device):
-    """The function's kernels as a CUDA graph: what it returns is always the same tensors."""
+def capture_graph(
+    function: Callable[[], Any], device: torch.device
+) -> Callable[[], Any]:
+    """The function as a CUDA graph, which returns the same tensors in every call."""
     with torch.cuda.device(device):
         graph = torch.cuda.CUDAGraph()
-        # Other threads may go on with what they do on the GPU.
+        # "thread_local": other threads may use the GPU during the capture.
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             result = function()
 
-    def replay():
+    def replay() -> Any:
         graph.replay()
         return result
 
@@ -78,22 +92,23 @@ def recorded(function, device):
 
 
 class LossGraph:
-    """Loss, terms and gradients of minibatches that are all of one shape.
+    """Loss, terms and gradients of minibatches that have the same shape.
 
     Parameters
     ----------
     net : NCFNet
-        Initialised; its parameters stay where they are.
+        Initialised; its parameters must stay at the same place in memory.
     """
 
-    def __init__(self, net):
+    def __init__(self, net: "NCFNet") -> None:
         self.module, self.criterion = net.module_, net.criterion_
-        self.parameters = list(net.module_.parameters())
-        self.recording, self.inputs = Recording(), {}
+        self.parameters: list[Tensor] = list(net.module_.parameters())
+        self.graphed = GraphedFunction()
+        self.inputs: dict[str, Tensor] = {}
 
     @staticmethod
-    def fits(net, device):
-        """Whether a step is known to read no value: no code of the user's is in it."""
+    def is_supported(net: "NCFNet", device: torch.device) -> bool:
+        """Whether a step surely reads no value: it runs no code of the user's."""
         cost = net.module_.flow.cost
         while isinstance(cost, AffineCost):
             cost = cost.cost
@@ -104,26 +119,26 @@ class LossGraph:
             and isinstance(net.module_.flow.potential, Potential)
         )
 
-    def __call__(self, inputs):
-        """Loss and terms of the minibatch; the parameters get their gradients."""
+    def __call__(self, inputs: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss and terms of the minibatch; sets the gradients of the parameters."""
         for name, value in inputs.items():
             if name not in self.inputs or self.inputs[name].shape != value.shape:
                 self.inputs[name] = value.clone()
             else:
                 self.inputs[name].copy_(value)
         tensors = [*self.parameters, *self.inputs.values()]
-        loss, terms, gradients = self.recording(
+        loss, terms, gradients = self.graphed(
             self._run, tensors, *self.module.objective.get_params(deep=False).values()
         )
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
-        return loss.clone(), terms  # the next minibatch overwrites it
+        return loss.clone(), terms  # the next minibatch overwrites the loss
 
-    def _run(self):
+    def _run(self) -> tuple[Tensor, dict[str, Tensor], tuple[Tensor, ...]]:
         with torch.enable_grad():
             terms = self.module(**self.inputs)
             loss = self.criterion(terms, None)
             gradients = torch.autograd.grad(loss, self.parameters)
-        # Nothing is to keep the graph of gradients alive, which knows its stream.
+        # The autograd graph refers to its stream and must not outlive the capture.
         terms = {name: term.detach() for name, term in terms.items()}
         return loss.detach(), terms, gradients

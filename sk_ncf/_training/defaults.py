@@ -1,29 +1,61 @@
-"""What "auto" stands for."""
+"""Values of the parameters that are "auto"."""
 
-__all__ = ["MANY_ROWS", "auto_ensemble_size", "auto_settings"]
+from collections.abc import Sequence
+from numbers import Integral
+from typing import NamedTuple
 
+from sk_ncf._training.parameters import TransportParameters
 
-MANY_ROWS = 30_000  # a budget sees them too few times to learn them by heart
-MILLION = 1_000_000  # rows whose places every member would keep
-FEW_FEATURES = 4  # which narrow potentials are enough for
-
-
-def auto_ensemble_size(n_samples, n_features):
-    """How many potentials "auto" stands for, with n distinct rows, without classes.
-
-    Rows that are seen often are learnt by heart. What is learnt wrongly then differs
-    between potentials of other weights and other rows, and their mean has less of it.
-    In few dimensions several narrow ones cost no more than one, and vary less by seed.
-    """
-    many = MILLION if n_features <= FEW_FEATURES else MANY_ROWS
-    return 4 if n_samples < many else 1
+__all__ = [
+    "MANY_ROWS",
+    "FitSettings",
+    "auto_settings",
+    "check_layer_sizes",
+    "resolve_ensemble_size",
+    "resolve_settings",
+]
 
 
-def auto_settings(n_samples, n_features, ensemble_size, n_classes, shared):
-    """What "auto" stands for in the other parameters.
+MANY_ROWS = 30_000  # too many for `max_iter` steps to overfit
+VERY_MANY_ROWS = 1_000_000  # an ensemble would store an index of them per member
+FEW_FEATURES = 4  # narrow potentials are wide enough for so many
+MAX_WIDTH = 2**16  # of a layer
 
-    The more classes, the less each of their potentials has to learn and the fewer rows
-    of it there are.
+
+class FitSettings(NamedTuple):
+    """Parameters of a fit, none of them "auto"."""
+
+    hidden_layer_sizes: Sequence[int]
+    learning_rate_init: float
+    batch_size: int
+    max_iter: int
+
+
+def resolve_settings(
+    estimator: TransportParameters, n_samples: int, ensemble_size: int, n_classes: int
+) -> FitSettings:
+    """The parameters of the estimator, "auto" replaced by :func:`auto_settings`."""
+    shared = estimator.class_conditional == "shared"
+    auto = auto_settings(
+        n_samples, estimator.n_features_in_, ensemble_size, n_classes, shared
+    )
+    given = {name: getattr(estimator, name) for name in FitSettings._fields}
+    return auto._replace(
+        **{
+            name: value
+            for name, value in given.items()
+            if not (isinstance(value, str) and value == "auto")
+        }
+    )
+
+
+def auto_settings(
+    n_samples: int, n_features: int, ensemble_size: int, n_classes: int, shared: bool
+) -> FitSettings:
+    """The settings of a fit whose parameters are all "auto".
+
+    With more classes, each potential has less to learn and fewer rows to learn it from:
+    the potentials are narrower and the minibatch of each is smaller.
     """
     width = 96 if n_features <= 16 else 128
     depth, batch_size = 4, 256
@@ -34,9 +66,79 @@ def auto_settings(n_samples, n_features, ensemble_size, n_classes, shared):
         batch_size = max(24, batch_size // n_classes)
     elif ensemble_size > 1:
         width, depth, batch_size = (64 if n_features <= FEW_FEATURES else width), 3, 128
-    return {
-        "hidden_layer_sizes": (width,) * depth,
-        "learning_rate_init": 5e-3,
-        "batch_size": batch_size,
-        "max_iter": int(min(5_000, max(1_000, 2_500 * (n_samples / 4096) ** 0.25))),
-    }
+    max_iter = int(min(5_000, max(1_000, 2_500 * (n_samples / 4096) ** 0.25)))
+    return FitSettings((width,) * depth, 5e-3, batch_size, max_iter)
+
+
+def resolve_ensemble_size(
+    estimator: TransportParameters, n_samples: int, n_potentials: int, stream: bool
+) -> int:
+    """The number of ensemble members.
+
+    Parameters
+    ----------
+    estimator : NCFTransport
+    n_samples : int
+        Distinct rows of the larger side.
+    n_potentials : int
+        Number of maps: that of the classes, or 1.
+    stream : bool
+        Whether the fit is a :meth:`~sk_ncf.NCFTransport.partial_fit`.
+
+    Raises
+    ------
+    ValueError
+        If an ensemble or several maps are asked for that cannot be trained.
+    """
+    wanted, net = estimator.ensemble_size, estimator.skorch_net
+    own_module = net is not None and net.module is not None
+    if own_module and n_potentials > 1:
+        assert net is not None
+        raise ValueError(
+            "class_conditional='per_class' needs one potential per class, but skorch_net "
+            f"has its own module: {net.module!r}."
+        )
+    if isinstance(wanted, str):
+        single = stream or own_module or estimator.class_conditional
+        return 1 if single else _auto_ensemble_size(n_samples, estimator.n_features_in_)
+    if own_module and wanted > 1:
+        raise ValueError(
+            "ensemble_size must be 1 or 'auto' if skorch_net has its own module, got "
+            f"{wanted!r}."
+        )
+    if estimator.class_conditional == "shared" and wanted > 1:
+        raise ValueError(
+            "ensemble_size must be 1 or 'auto' for class_conditional='shared', got "
+            f"{wanted!r}."
+        )
+    return wanted
+
+
+def _auto_ensemble_size(n_samples: int, n_features: int) -> int:
+    """The ensemble size for n distinct rows without classes.
+
+    A potential overfits rows that it sees often. Members with other weights and other
+    training rows overfit differently, so their mean overfits less. In few dimensions
+    several narrow potentials cost no more time than one wide potential, and the result
+    depends less on the seed.
+    """
+    limit = VERY_MANY_ROWS if n_features <= FEW_FEATURES else MANY_ROWS
+    return 4 if n_samples < limit else 1
+
+
+def check_layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    """The sizes as a tuple.
+
+    Raises
+    ------
+    ValueError
+        If they are not equal positive integers.
+    """
+    sizes = tuple(sizes)
+    valid = sizes and all(isinstance(w, Integral) and 0 < w <= MAX_WIDTH for w in sizes)
+    if not valid or len(set(sizes)) > 1:
+        raise ValueError(
+            "hidden_layer_sizes must be 'auto' or equal positive integers (the layers "
+            f"are residual), at most {MAX_WIDTH}, got {sizes!r}."
+        )
+    return sizes

@@ -1,22 +1,32 @@
-"""Where training runs: on which device, and in how many processes."""
+"""The device of the training, and the processes that train together."""
+
+from typing import TYPE_CHECKING, Any
 
 import torch
+from skorch import NeuralNet
+from torch import Tensor, nn
+
+from sk_ncf._inputs.types import Device, Seed
+
+if TYPE_CHECKING:
+    from sk_ncf._training.minibatches import PairSampler
+    from sk_ncf._training.objective import MinibatchLoss
 
 __all__ = [
     "check_accelerator",
-    "drawn",
-    "objective_of",
-    "place",
+    "move_to_device",
     "rank_and_size",
     "resolve_device",
+    "sampler_as_iterator",
     "training_device",
+    "unwrapped_module",
 ]
 
 
-def resolve_device(device):
-    """The torch device of a name; "auto" is "cuda" where there is one, else "cpu".
+def resolve_device(device: Device) -> torch.device:
+    """The torch device of a name; "auto" is "cuda" if there is one, else "cpu".
 
-    Not "mps": the matrices are small, and float64 is not known there.
+    "auto" is never "mps": the matrices are small, and that device has no float64.
 
     Raises
     ------
@@ -27,7 +37,7 @@ def resolve_device(device):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(device)
-        # Some devices that torch knows by name hold no value.
+        # "meta" is a device for torch, with tensors that have no values.
         torch.zeros(1, dtype=torch.float32, device=found).item()
     except (AssertionError, ImportError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
@@ -38,58 +48,63 @@ def resolve_device(device):
     return found
 
 
-def training_device(template, device):
-    """The device of `device`, or that of the accelerator of the user's net."""
+def training_device(template: NeuralNet | None, device: Device) -> torch.device:
+    """The device of the accelerator of the user's net, or else `device`."""
     accelerator = getattr(template, "accelerator", None)
     return resolve_device(device) if accelerator is None else accelerator.device
 
 
-def rank_and_size(net):
-    """Number of this process among those that train together, and how many they are."""
+def rank_and_size(net: NeuralNet) -> tuple[int, int]:
+    """Rank of this process, and the number of processes that train together."""
     accelerator = getattr(net, "accelerator", None)
     if accelerator is None:
         return 0, 1
     return accelerator.process_index, accelerator.num_processes
 
 
-def check_accelerator(net, random_state):
-    """Raise where the accelerator of the user's net cannot be used as it is set."""
+def check_accelerator(net: NeuralNet | None, random_state: Seed) -> None:
+    """Raise ValueError if the settings of the net's accelerator are not supported."""
     accelerator = getattr(net, "accelerator", None)
     if accelerator is None:
         return
     if accelerator.mixed_precision != "no":
         raise ValueError(
-            "The accelerator of net must have mixed_precision='no', got "
-            f"{accelerator.mixed_precision!r}: the clip would meet scaled gradients."
+            "The accelerator of skorch_net must have mixed_precision='no', got "
+            f"{accelerator.mixed_precision!r}: gradients are clipped, and scaled "
+            "gradients would be clipped too much."
         )
     if accelerator.gradient_accumulation_steps != 1:
         raise ValueError(
-            "The accelerator of net must have gradient_accumulation_steps=1, got "
+            "The accelerator of skorch_net must have gradient_accumulation_steps=1, got "
             f"{accelerator.gradient_accumulation_steps}: set batch_size instead."
         )
     if accelerator.num_processes > 1 and random_state is None:
         raise ValueError(
             "random_state must be the same integer in all processes that train "
-            "together, got None: they hold the same rows out."
+            "together, got None: they must hold out the same rows."
         )
 
 
-def drawn(sampler, **options):
-    """What takes the place of a data loader: the sampler, which has placed its rows.
+def sampler_as_iterator(sampler: "PairSampler", **options: Any) -> "PairSampler":
+    """What skorch builds instead of a data loader: the sampler itself.
 
-    An accelerator leaves it as it is, where of a loader it would deal every minibatch
-    out to the processes. These draw minibatches of their own.
+    An accelerator would divide the minibatches of a data loader among the processes.
+    Here every process draws its own minibatches, and the sampler has moved them to the
+    device already.
     """
     return sampler
 
 
-def objective_of(net):
-    """The net's objective, out of what several processes wrap it in."""
+def unwrapped_module(net: NeuralNet) -> "MinibatchLoss":
+    """The net's module, without the wrapper in which several processes train it."""
     return getattr(net.module_, "module", net.module_)
 
 
-def place(net, device):
-    """Move all that a net has learnt; at rest that is on the CPU, where any machine reads it.
+def move_to_device(net: NeuralNet, device: torch.device) -> None:
+    """Move weights, optimizer state and the tensors of the callbacks to a device.
+
+    After training that is the CPU, so that a fitted net can be opened on any machine. A
+    callback names its tensors in the class attribute `device_attributes`.
 
     Parameters
     ----------
@@ -97,21 +112,21 @@ def place(net, device):
         Initialised.
     device : torch.device
     """
-    objective_of(net).to(device)
-    if isinstance(net.criterion_, torch.nn.Module):  # the user's own
+    unwrapped_module(net).to(device)
+    if isinstance(net.criterion_, nn.Module):  # the user's own
         net.criterion_.to(device)
     state = net.optimizer_.state
     for parameter in state:
         state[parameter] = _moved(state[parameter], device)
     for _, callback in net.callbacks_:
-        for name in getattr(callback, "placed", ()):
+        for name in getattr(callback, "device_attributes", ()):
             setattr(callback, name, _moved(getattr(callback, name), device))
     net.device = str(device)
 
 
-def _moved(value, device):
-    """A tensor, or a collection of collections of them, on the device."""
-    if isinstance(value, torch.Tensor):
+def _moved(value: Any, device: torch.device) -> Any:
+    """A tensor, or nested collections of tensors, on the device."""
+    if isinstance(value, Tensor):
         return value.to(device)
     if isinstance(value, dict):
         return {key: _moved(item, device) for key, item in value.items()}

@@ -1,494 +1,308 @@
-"""One fit: from two samples to the weights that are kept."""
+"""One fit: from two samples to the selected weights."""
 
 import copy
 import math
-from dataclasses import dataclass
-from functools import partial
-from numbers import Integral
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-from skorch.callbacks import Callback, PrintLog
 
 from sk_ncf._flow.characteristics import CharacteristicFlow
-from sk_ncf._flow.potential import MeanPotential
-from sk_ncf._flow.preconditioner import Preconditioner, common_cost
-from sk_ncf._samples.reference import output_rows
-from sk_ncf._samples.sample import unique_rows
-from sk_ncf._samples.splits import held_out_rows, joined, parted, stacked
-from sk_ncf._training.callbacks.gradient_clipping import ClipPerPotential
-from sk_ncf._training.callbacks.learning_rate import PlateauCosine
-from sk_ncf._training.callbacks.model_selection import HeldOutRisk, Stop
-from sk_ncf._training.callbacks.progress import ProgressBar, TaskEvents
-from sk_ncf._training.callbacks.weight_average import WeightAverage
-from sk_ncf._training.checkpoints import checkpoint_of
+from sk_ncf._flow.preconditioner import Preconditioner
+from sk_ncf._training.checkpoint.callback import Checkpoint, make_checkpoint
 from sk_ncf._training.defaults import (
-    MANY_ROWS,
-    auto_ensemble_size,
-    auto_settings,
+    FitSettings,
+    resolve_ensemble_size,
+    resolve_settings,
 )
 from sk_ncf._training.devices import (
     check_accelerator,
-    objective_of,
-    place,
+    move_to_device,
     rank_and_size,
     training_device,
 )
-from sk_ncf._training.held_out_risk import (
-    held_out_risk,
-    matching_risk,
-    of_first_process,
+from sk_ncf._training.fit_callbacks import (
+    early_callbacks,
+    late_callbacks,
+    make_model_selection,
 )
+from sk_ncf._training.fit_data import (
+    FitData,
+    RowPair,
+    SamplePair,
+    distinct_samples,
+    fit_preconditioners,
+)
+from sk_ncf._training.fit_result import FitResult
+from sk_ncf._training.initialization import copy_weights, ensemble_mean, initial_flow
 from sk_ncf._training.minibatches import PairSampler, smoothing_scale
-from sk_ncf._training.net import build_net, build_potential, train
+from sk_ncf._training.net import build_net
 from sk_ncf._training.objective import MinibatchLoss
-from sk_ncf.costs._checks import check_cost
+from sk_ncf._training.parameters import TransportParameters
+from sk_ncf._training.trainer import Trainer
 from sk_ncf.diagnostics._support import Support
+from sk_ncf.objectives import Objective
 from sk_ncf.objectives._registry import make_objective
 
-__all__ = ["FitResult", "FitSession"]
+__all__ = ["FitSession"]
 
-WIDEST = 2**16  # layer
-EPOCH = 100  # steps between two looks at the held-out risk
-TOO_FEW = 4  # training rows, below which a class keeps its start
-OF_ONE_FIT = ("sklearn", "checkpoint")  # callbacks
-
-
-@dataclass
-class FitResult:
-    """What a session hands back."""
-
-    flow: CharacteristicFlow
-    net: object
-    n_iter: int
-    best_iter: np.ndarray  # of every potential that is not a member
-    stop_reason: str
-    small: np.ndarray  # of bool: classes with too few rows to train on
-    message: str | None = None
+EPOCH = 100  # steps between two evaluations of the held-out risk
 
 
 class FitSession:
-    """Everything between the checked rows and the fitted flow.
+    """Everything between the validated rows and the fitted flow.
 
     Parameters
     ----------
     estimator : NCFTransport
-        Whose parameters and `cost_` to use.
+        Its parameters and `cost_` are used.
     pairs : list of pairs of Rows or None
-        Source and target rows of every class, a single pair without classes. A target
-        of None is drawn from the estimator's `output_distribution`.
+        Source and target rows of every class, a single pair without classes. A side of
+        None is drawn from the estimator's `output_distribution`.
     pooled : dict
-        Moments of classes that start from others than those of their rows.
+        Pooled moments, for small classes, that replace those of their own rows.
     stream : bool, default=False
-        Whether more rows will follow (:meth:`feed`).
+        Whether this is a :meth:`~sk_ncf.NCFTransport.partial_fit`.
     """
 
-    def __init__(self, estimator, pairs, pooled, stream=False):
+    estimator: TransportParameters | None
+    checkpoint: Checkpoint | None = None
+    trainer: Trainer | None = None
+
+    def __init__(
+        self,
+        estimator: TransportParameters,
+        pairs: Sequence[RowPair],
+        pooled: dict[int, Any],
+        stream: bool = False,
+    ) -> None:
         check_accelerator(estimator.skorch_net, estimator.random_state)
         self.rng = check_random_state(estimator.random_state)
         self.estimator, self.stream = estimator, stream
         self.n_features, self.n_classes = estimator.n_features_in_, len(pairs)
         self.shared = estimator.class_conditional == "shared"
-        self.supports = [(None, None)] * self.n_classes  # of both sides
-        self.n_potentials = 1 if self.shared else self.n_classes
-        self.score_rows, self.net = None, None
-        self.held_out, self.risk, self.schedule = None, None, None
         samples = self._samples(pairs)
-        self.checkpoint = None if stream else checkpoint_of(estimator, samples, pooled)
-        self.preconditioners = self._preconditioners(samples, pooled)
-        self.n_samples = max(sum(map(len, side)) for side in zip(*samples, strict=True))
-        self.ensemble_size = self._members(self.n_samples)
-        self._split(samples)
+        if not stream:
+            self.checkpoint = make_checkpoint(estimator, samples, pooled)
+        self.preconditioners: list[Preconditioner] = fit_preconditioners(
+            samples, estimator.cost_, pooled, self.shared
+        )
+        sizes = [[len(s) for s in side if s] for side in zip(*samples, strict=True)]
+        self.n_samples = max(map(sum, sizes))
+        self.ensemble_size = resolve_ensemble_size(
+            estimator, self.n_samples, self.n_potentials, stream
+        )
+        self.data = FitData(self.n_classes)
+        self._add_data(samples)
 
-    def feed(self, estimator, pairs):
-        """More rows, of a stream from now on; the change of variables stays.
+    @property
+    def n_potentials(self) -> int:
+        """Number of maps: that of the classes, or 1 if they share a map."""
+        return 1 if self.shared else self.n_classes
 
-        A class without rows on a side, None there, rests.
+    @property
+    def score_rows(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Rows that the estimator's `score` uses."""
+        assert self.data.score_rows is not None  # since the first call
+        return self.data.score_rows
+
+    @property
+    def supports(self) -> list[tuple[Support | None, Support | None]]:
+        """Subsamples of the rows of both sides of every class."""
+        return self.data.supports
+
+    # Between two calls of partial_fit.
+
+    def add_samples(
+        self, estimator: TransportParameters, pairs: Sequence[RowPair]
+    ) -> None:
+        """Take the rows of another :meth:`~sk_ncf.NCFTransport.partial_fit`.
+
+        The change of variables is that of the first call. A class may have no rows on a
+        side; its potential is then not trained.
         """
         self.estimator, self.stream = estimator, True
-        self._split(self._samples(pairs))
+        self._add_data(self._samples(pairs))
 
-    def resumed(self):
-        """A session that goes on; this one stays as it is, should the next fail."""
+    def copy_for_training(self) -> "FitSession":
+        """A copy that can be trained without changing this session."""
         session = copy.copy(self)
-        own = (self.net, self.risk, self.schedule)
-        session.net, session.risk, session.schedule = copy.deepcopy(own)
+        session.data = copy.copy(self.data)
+        session.trainer = copy.deepcopy(self.trainer)
         return session
 
-    def suspended(self):
-        """What the next call of a stream needs: no training rows, no estimator."""
-        rest = copy.copy(self)
-        rest.estimator = rest.parts = rest.checkpoint = None
+    def state_for_partial_fit(self) -> "FitSession":
+        """A copy with what the next call of `partial_fit` needs.
+
+        It has no training rows and no reference to the estimator. After a fit it has no
+        trainer either: `partial_fit` then starts from the weights of the fitted flow.
+        """
+        state = copy.copy(self)
+        state.estimator = state.checkpoint = None
+        state.data = self.data.without_training_rows(keep_validation=self.stream)
         if not self.stream:
-            rest.net = rest.held_out = rest.risk = rest.schedule = None
-        return rest
+            state.trainer = None
+        return state
 
     @classmethod
-    def restored(cls, estimator, rng, n_samples, ensemble_size, shared, supports):
-        """What :meth:`suspended` leaves of a fit, for one that is read from a file."""
+    def from_saved_state(
+        cls,
+        estimator: Any,
+        rng: np.random.RandomState,
+        n_samples: int,
+        ensemble_size: int,
+        shared: bool,
+        supports: list[tuple[Support | None, Support | None]],
+    ) -> "FitSession":
+        """The result of :meth:`state_for_partial_fit` for an estimator from a file."""
         session = cls.__new__(cls)
+        session.estimator = None
         session.rng, session.stream, session.shared = rng, False, shared
         session.n_features = estimator.n_features_in_
         session.preconditioners = estimator.preconditioners_
         session.n_classes = len(session.preconditioners)
-        session.n_potentials = 1 if shared else session.n_classes
         session.n_samples, session.ensemble_size = n_samples, ensemble_size
-        session.score_rows, session.checkpoint = estimator._score_rows, None
-        session.supports = supports
-        session.estimator = session.parts = session.net = None
-        session.held_out = session.risk = session.schedule = None
+        session.data = FitData(session.n_classes)
+        session.data.score_rows = estimator._score_rows
+        session.data.supports = supports
         return session
 
-    def _samples(self, pairs):
-        """Distinct rows of both sides of every class; the missing side is drawn."""
-        drawn, samples = None, []
-        if any(rows is None for pair in pairs for rows in pair):
-            drawn = output_rows(
-                self.estimator.output_distribution, self.n_features, self.rng
-            )
-            drawn = unique_rows(drawn)
-        for pair in pairs:
-            sides = (drawn if rows is None else _distinct(rows) for rows in pair)
-            samples.append(tuple(sides))
-        given = (
-            [rows is not None for rows in side] for side in zip(*pairs, strict=True)
-        )
-        self.given = [any(side) for side in given]
-        return samples
+    # Training.
 
-    def _preconditioners(self, samples, pooled):
-        """One of every class; the same one, where the classes share the map."""
-        if self.shared:
-            whole = [
-                np.concatenate([s.X for s in side])
-                for side in zip(*samples, strict=True)
-            ]
-            samples = [tuple(map(unique_rows, whole))]
-        moments = [(source.moments, target.moments) for source, target in samples]
-        cost = self.estimator.cost_
-        check_cost(cost, self.n_features, max(map(_scale, moments)) or 1.0)
-        fitted = Preconditioner.fit_classes(samples, cost, pooled)
-        return fitted * self.n_classes if self.shared else fitted
-
-    def _members(self, n_samples):
-        """Potentials whose mean is the map: one in a stream or for a module of one's own."""
-        wanted, net = self.estimator.ensemble_size, self.estimator.skorch_net
-        own_module = net is not None and net.module is not None
-        if own_module and self.n_potentials > 1:
-            raise ValueError(
-                "class_conditional='per_class' needs a potential of every class, but net has "
-                f"a module of its own: {net.module!r}."
-            )
-        if wanted == "auto":
-            alone = self.stream or own_module or self.estimator.class_conditional
-            return 1 if alone else auto_ensemble_size(n_samples, self.n_features)
-        if own_module and wanted > 1:
-            raise ValueError(
-                "ensemble_size must be 1 or 'auto' where net has a module of its own, got "
-                f"{wanted!r}."
-            )
-        if self.shared and wanted > 1:
-            raise ValueError(
-                "ensemble_size must be 1 or 'auto' for class_conditional='shared', got "
-                f"{wanted!r}."
-            )
-        return wanted
-
-    def _split(self, samples):
-        """Rows to train on, to select by and to score with."""
-        estimator = self.estimator
-        self.supports = [
-            tuple(map(Support.of, *pairs))
-            for pairs in zip(samples, self.supports, strict=True)
-        ]
-        share = estimator.validation_fraction if estimator.early_stopping else None
-        self.parts = [parted(*s, self.ensemble_size, share, self.rng) for s in samples]
-        if self.score_rows is None:
-            self.score_rows = [parts.score for parts in self.parts]
-        fresh = [[], []]  # source and target, every potential
-        for parts, frame in zip(self.parts, self.preconditioners, strict=True):
-            for side, rows in zip(fresh, held_out_rows(parts, frame), strict=True):
-                side += rows
-        if self.held_out is None:
-            self.held_out = fresh
-            return
-        self.held_out = [
-            [joined(*rows, self.rng) for rows in zip(old, new, strict=True)]
-            for old, new in zip(self.held_out, fresh, strict=True)
-        ]
-
-    def run(self, previous=None):
-        """Train, and say what came of it.
+    def run(self, previous: CharacteristicFlow | None = None) -> FitResult:
+        """Train and select the weights.
 
         Parameters
         ----------
         previous : CharacteristicFlow, default=None
-            Fitted flow whose weights to start from.
+            Fitted flow whose weights are the initial ones.
         """
-        if self.net is None and self._too_few().all():
-            flow = self._flow()
-            flow.potential.reset()
-            none, few = np.zeros(self.n_potentials, dtype=int), self._too_few()
-            return FitResult(self._mean(flow), None, 0, none, "too_few_rows", few)
-        if self.net is None:
-            self._build(previous)
-        device = training_device(self.estimator.skorch_net, self.estimator.device)
-        place(self.net, device)
-        flow = objective_of(self.net).flow
-        # Rows have unit variance: u = 0 scores 0 and costs about n_features / 2.
-        resting = False if self.shared else self._n_training() == 0
-        measure = self._measure(flow, device)
-        self.risk.judge_on(flow, measure, self.n_features, resting)
-        if previous is not None and self.schedule.step == 0:
-            self.risk.judge_initial()
-        before, sampler = self.schedule.step, self._sampler(device)
+        if self.trainer is None:
+            if self.data.too_small(self.shared).all():
+                return self._result_without_training()
+            self.trainer = self._new_trainer(previous)
+        trainer, device = self.trainer, self._device()
+        move_to_device(trainer.net, device)
+        risk = trainer.risk_function(
+            self.data.held_out_tensors(device),
+            self.ensemble_size,
+            self._objective() if self.shared else None,
+        )
+        untrained = np.array(False) if self.shared else self.data.n_training() == 0
+        trainer.begin_selection(risk, self.n_features, untrained, previous is not None)
+        sampler = self._sampler(trainer, device)
+        n_iter = trainer.train(sampler, self.checkpoint, self.rng)
+        result = self._result(trainer, n_iter)
         if self.checkpoint is not None:
-            self.checkpoint.begin(self.net, sampler, self.risk, self.rng)
-        train(self.net, sampler)
-        result = self._result(flow, self.schedule.step - before)
-        if self.checkpoint is not None:
-            self.checkpoint.end(result.stop_reason)
+            self.checkpoint.finish(result.stop_reason)
         return result
 
-    def _measure(self, flow, device):
-        """The risk on the held-out rows, a function without arguments."""
-        (x, weight_x), (y, weight_y) = (stacked(side) for side in self.held_out)
-        rows = (torch.from_numpy(z) for z in (x, y, weight_x, weight_y))
-        rows = [z.to(device, torch.float32) for z in rows]
-        if not self.shared:
-            measure = partial(held_out_risk, flow, *rows, self.ensemble_size)
-        else:
-            objective = self._objective()
-            hj, mmd = objective.weight("hj"), objective.weight("mmd")
-            share = hj / mmd if mmd else 1.0
-            measure = partial(matching_risk, flow, *rows, share)
-        _, n_processes = rank_and_size(self.net)
-        return measure if n_processes == 1 else of_first_process(measure)
-
-    def _n_training(self):
-        """Rows to train on of the smaller side of every class, shape (K,)."""
-        sizes = [
-            [0 if fold[0] is None else len(fold[0]) for fold in parts.train]
-            for parts in self.parts
+    def _samples(self, pairs: Sequence[RowPair]) -> list[SamplePair]:
+        """Distinct rows; notes which sides have rows of their own."""
+        distribution = self._parameters.output_distribution
+        self.is_given = [
+            any(rows is not None for rows in side) for side in zip(*pairs, strict=True)
         ]
-        return np.min(sizes, axis=1)
+        return distinct_samples(pairs, distribution, self.n_features, self.rng)
 
-    def _too_few(self):
-        """Classes with too few rows on a side to train on, shape (K,)."""
-        few = self._n_training() < TOO_FEW
-        return few.all(keepdims=True) if self.shared else few
-
-    def _flow(self):
-        estimator = self.estimator
-        sizes = _layer_sizes(self._setting("hidden_layer_sizes"))
-        seed = self.rng.randint(2**31)
-        n_potentials = self.n_potentials * self.ensemble_size
-        potential = build_potential(
-            estimator.skorch_net, self.n_features, sizes, seed, n_potentials
+    def _add_data(self, samples: Sequence[SamplePair]) -> None:
+        estimator = self._parameters
+        fraction = estimator.validation_fraction if estimator.early_stopping else None
+        self.data.add(
+            samples, self.preconditioners, self.ensemble_size, fraction, self.rng
         )
-        frames = self.preconditioners[: self.n_potentials]
-        return CharacteristicFlow(
-            potential, common_cost(frames, self.ensemble_size)
-        ).float()
 
-    def _mean(self, flow):
-        """The flow of the members' mean."""
-        if self.ensemble_size > 1:
-            flow.potential = MeanPotential(flow.potential, self.ensemble_size)
-            frames = self.preconditioners[: self.n_potentials]
-            flow.cost = common_cost(frames)
-        return flow
+    @property
+    def _parameters(self) -> TransportParameters:
+        assert self.estimator is not None  # between two calls it is
+        return self.estimator
 
-    def _setting(self, name):
-        value = getattr(self.estimator, name)
-        if isinstance(value, str) and value == "auto":
-            sizes = self.n_samples, self.n_features, self.ensemble_size, self.n_classes
-            return auto_settings(*sizes, self.shared)[name]
-        return value
+    @property
+    def _settings(self) -> FitSettings:
+        return resolve_settings(
+            self._parameters, self.n_samples, self.ensemble_size, self.n_classes
+        )
 
-    def _objective(self):
-        """The objective, with numbers for weights."""
-        objective = make_objective(self.estimator.objective)
-        return objective.resolved(bool(self.estimator.class_conditional))
+    def _device(self) -> torch.device:
+        return training_device(self._parameters.skorch_net, self._parameters.device)
 
-    def _build(self, previous):
-        """The net with its callbacks."""
-        estimator, flow = self.estimator, self._flow()
+    def _objective(self) -> Objective:
+        """The objective with all weights as numbers."""
+        objective = make_objective(self._parameters.objective)
+        return objective.resolved(bool(self._parameters.class_conditional))
+
+    def _initial_flow(self) -> CharacteristicFlow:
+        return initial_flow(
+            self._parameters.skorch_net,
+            self._settings.hidden_layer_sizes,
+            self.preconditioners[: self.n_potentials],
+            self.ensemble_size,
+            self.rng,
+        )
+
+    def _ensemble_mean(self, flow: CharacteristicFlow) -> CharacteristicFlow:
+        maps = self.preconditioners[: self.n_potentials]
+        return ensemble_mean(flow, maps, self.ensemble_size)
+
+    def _new_trainer(self, previous: CharacteristicFlow | None) -> Trainer:
+        """A net with its callbacks; its weights are those of `previous` if they fit."""
+        estimator, settings = self._parameters, self._settings
+        flow = self._initial_flow()
         if previous is not None:
-            _take_weights(flow.potential, previous.potential)
-        self.net = build_net(
+            copy_weights(flow.potential, previous.potential)
+        n_rows = self.data.n_training_of_largest_class()
+        risk = make_model_selection(estimator, settings.max_iter, n_rows, self.stream)
+        n_epochs = math.ceil(settings.max_iter / min(EPOCH, settings.max_iter))
+        net = build_net(
             estimator.skorch_net,
             MinibatchLoss(flow, self._objective()),
-            self._callbacks(),
-            self._last_callbacks(),
-            lr=self._setting("learning_rate_init"),
-            device=training_device(estimator.skorch_net, estimator.device),
+            early_callbacks(estimator, risk, None if self.stream else n_epochs),
+            late_callbacks(risk, self.checkpoint),
+            lr=settings.learning_rate_init,
+            device=self._device(),
             seed=self.rng.randint(2**31),
             verbose=max(0, estimator.verbose - 1),
         )
+        return Trainer(net, risk)
 
-    def _callbacks(self):
-        estimator = self.estimator
-        budget = self._setting("max_iter")
-        self.schedule = PlateauCosine(None if self.stream else budget)
-        average = WeightAverage()
-        self.risk = HeldOutRisk(
-            self.schedule,
-            average,
-            estimator.n_iter_no_change,
-            estimator.tol,
-            estimator.early_stopping and not self.stream,
-            margin=0.5 if self._n_rows() < MANY_ROWS else 1.0,
-        )
-        callbacks = [
-            ("schedule", self.schedule),
-            ("clip", ClipPerPotential()),
-            ("average", average),
-            ("held_out_risk", self.risk),
-        ]
-        if estimator.verbose:
-            callbacks.append(("progress", ProgressBar(self.schedule)))
-        if estimator.verbose > 1:
-            callbacks.append(("log", PrintLog()))
-        return callbacks + self._own_and_sklearn_callbacks(budget)
-
-    def _last_callbacks(self):
-        """What comes when all others, the user's too, have seen an epoch."""
-        last = [("stop", Stop(self.risk))]
-        if self.checkpoint is not None:
-            last.insert(0, ("checkpoint", self.checkpoint))
-        return last
-
-    def _n_rows(self):
-        """Training rows of the smaller side, of the class that has most."""
-        return max(1, int(self._n_training().max()))
-
-    def _own_and_sklearn_callbacks(self, budget):
-        callbacks = _checked_callbacks(self.estimator.callbacks)
-        if not self.stream and hasattr(self.estimator, "_init_callback_context"):
-            n_epochs = math.ceil(budget / min(EPOCH, budget))
-            context = self.estimator._init_callback_context(max_subtasks=n_epochs)
-            callbacks.append(("sklearn", TaskEvents(self.estimator, context)))
-        return callbacks
-
-    def _sampler(self, device):
-        batch_size = self._setting("batch_size")
-        rank, n_processes = rank_and_size(self.net)
-        self.n_steps = self._setting("max_iter")
-        sources, targets = (
-            [fold for parts in self.parts for fold in parts.train[side]]
-            for side in (0, 1)
-        )
-        frames = [p for p in self.preconditioners for _ in range(self.ensemble_size)]
-        if self.stream:
-            # Of what is drawn there is no end to pass over.
-            sides = zip((sources, targets), self.given, strict=True)
-            folds = [fold for side, given in sides if given for fold in side]
-            longer = max(len(fold) for fold in folds if fold is not None)
-            self.n_steps = math.ceil(longer / (n_processes * batch_size))
+    def _sampler(self, trainer: Trainer, device: torch.device) -> PairSampler:
+        settings = self._settings
+        rank, n_processes = rank_and_size(trainer.net)
+        self.n_steps = settings.max_iter
+        if self.stream:  # one pass over the rows
+            longest = self.data.longest_side(self.is_given)
+            self.n_steps = math.ceil(longest / (n_processes * settings.batch_size))
+        n_rows = self.data.n_training_of_largest_class()
         return PairSampler(
-            sources,
-            targets,
-            frames,
-            batch_size,
+            self.data.training_folds(0),
+            self.data.training_folds(1),
+            [p for p in self.preconditioners for _ in range(self.ensemble_size)],
+            settings.batch_size,
             min(EPOCH, self.n_steps),
             self.n_steps,
             self.rng.randint(2**31) + rank,
             torch.float32,
             device,
-            smoothing=smoothing_scale(self._n_rows(), self.n_features),
+            smoothing=smoothing_scale(n_rows, self.n_features),
         )
 
-    def _result(self, flow, n_iter):
-        risk = self.risk
-        reason = risk.stop_reason
+    # Results.
+
+    def _result_without_training(self) -> FitResult:
+        flow, small = self._initial_flow(), self.data.too_small(self.shared)
+        flow.potential.reset()
+        flow = self._ensemble_mean(flow)
+        best_iter = np.zeros(self.n_potentials, dtype=int)
+        return FitResult(flow, None, 0, best_iter, "too_few_rows", small)
+
+    def _result(self, trainer: Trainer, n_iter: int) -> FitResult:
+        reason = trainer.risk.stop_reason
         if reason is None:
-            done = self.stream and n_iter >= self.n_steps
-            reason = "partial_fit" if done else "interrupted"
-        small = self._too_few() & (not self.stream)
-        weights, best_iter = risk.chosen(torch.from_numpy(small))
-        best_iter = best_iter.numpy()
-        fitted = copy.deepcopy(flow)
-        fitted.load_state_dict(weights)
-        fitted = self._mean(fitted.cpu().requires_grad_(False))
-        if not self.stream:
-            flow.load_state_dict(weights)
-        self._tidy()
-        message = _MESSAGES.get(reason)
-        if message:
-            step = best_iter.item() if len(best_iter) == 1 else best_iter.tolist()
-            message = message.format(n_iter=n_iter, best_iter=step)
-        return FitResult(fitted, self.net, n_iter, best_iter, reason, small, message)
-
-    def _tidy(self):
-        """Keep the net small: no losses of single minibatches, no way back to here."""
-        place(self.net, torch.device("cpu"))
-        for row in self.net.history:
-            row["batches"] = []
-        for callbacks in (self.net.callbacks, self.net.callbacks_):
-            callbacks[:] = [c for c in callbacks if not _named(c, OF_ONE_FIT)]
-
-
-_MESSAGES = {
-    "diverged": (
-        "Training diverged after {n_iter} steps; the weights of step {best_iter} are "
-        "kept (step 0 is the start, the Gaussian or mean-shift map). Try a smaller "
-        "learning_rate_init."
-    ),
-    "interrupted": (
-        "Training was interrupted after {n_iter} steps; the best weights so far, those "
-        "of step {best_iter}, are kept."
-    ),
-}
-
-
-def _checked_callbacks(callbacks):
-    callbacks = list(callbacks or [])
-    for callback in callbacks:
-        bare = callback[-1] if isinstance(callback, tuple) and callback else callback
-        kind = bare if isinstance(bare, type) else type(bare)
-        if not issubclass(kind, Callback):
-            raise ValueError(
-                "callbacks must be skorch callbacks or pairs of a name and one, got "
-                f"{callback!r}."
-            )
-    return callbacks
-
-
-def _named(callback, names):
-    return isinstance(callback, tuple) and callback[0] in names
-
-
-def _distinct(rows):
-    """The sample of a side; None where a stream brought nothing of a class."""
-    return unique_rows(rows.X, rows.weight) if len(rows.X) else None
-
-
-def _scale(moments):
-    """Size of the displacements of a class: spread and mean shift together."""
-    (mean_x, cov_x), (mean_y, cov_y) = moments
-    variance = (np.trace(cov_x) + np.trace(cov_y)) / (2 * len(mean_x))
-    return math.sqrt(variance + np.square(mean_y - mean_x).mean())
-
-
-def _layer_sizes(sizes):
-    sizes = tuple(sizes)
-    valid = sizes and all(isinstance(w, Integral) and 0 < w <= WIDEST for w in sizes)
-    if not valid or len(set(sizes)) > 1:
-        raise ValueError(
-            "hidden_layer_sizes must be 'auto' or equal positive integers (the layers "
-            f"are residual), at most {WIDEST}, got {sizes!r}."
-        )
-    return sizes
-
-
-def _take_weights(potential, other):
-    """Copy the weights of another potential, if all are of the same shape."""
-    if isinstance(other, MeanPotential):
-        other = other.members
-    mine, theirs = potential.state_dict(), other.state_dict()
-    if mine.keys() == theirs.keys() and all(
-        mine[name].shape == theirs[name].shape for name in mine
-    ):
-        potential.load_state_dict(theirs)
+            complete = self.stream and n_iter >= self.n_steps
+            reason = "partial_fit" if complete else "interrupted"
+        small = self.data.too_small(self.shared) & (not self.stream)
+        flow, best_iter = trainer.selected(small, self.stream)
+        flow = self._ensemble_mean(flow)
+        return FitResult(flow, trainer.net, n_iter, best_iter, reason, small)

@@ -1,18 +1,25 @@
-"""The skorch net that hosts the training."""
+"""The skorch net of the training."""
 
 import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import EpochTimer, PassthroughScoring
+from skorch.callbacks import Callback, EpochTimer, PassthroughScoring
 from threadpoolctl import threadpool_limits
+from torch import Tensor, nn
 from torch.__config__ import parallel_info
 
 from sk_ncf._flow.potential import ModulePotential, Potential
 from sk_ncf._training.cuda_graphs import LossGraph
-from sk_ncf._training.devices import drawn
+from sk_ncf._training.devices import sampler_as_iterator
 from sk_ncf._training.soap import SOAP
+
+if TYPE_CHECKING:
+    from sk_ncf._training.minibatches import PairSampler
+    from sk_ncf._training.objective import MinibatchLoss
 
 __all__ = ["NCFNet", "TermSum", "build_net", "build_potential", "train"]
 
@@ -20,65 +27,88 @@ __all__ = ["NCFNet", "TermSum", "build_net", "build_potential", "train"]
 class TermSum:
     """The criterion: the sum of the terms, averaged over the class axis.
 
-    No module, as it has no weights: several processes could not agree on them.
+    It is not a module: it has no weights that several processes would synchronise.
     """
 
-    def __call__(self, terms, _):
+    def __call__(self, terms: dict[str, Tensor], _: Any) -> Tensor:
         """Scalar loss."""
-        return sum(term.mean() for term in terms.values())
+        means = [term.mean() for term in terms.values()]
+        return sum(means[1:], means[0])
 
 
 class NCFNet(NeuralNet):
-    """The skorch net that hosts the training; give one as ``skorch_net=`` to change it.
+    """The skorch net of the training; pass one as ``skorch_net=`` to change it.
 
-    Everything skorch offers can be set on it: ``optimizer``, ``optimizer__*``,
-    ``callbacks``, ``module`` (your own potential, a ``torch.nn.Module`` class mapping
+    All parameters of a skorch net can be set: ``optimizer``, ``optimizer__*``,
+    ``callbacks``, ``module`` (your own potential, a ``torch.nn.Module`` class that maps
     (x, t) of shapes (n, d) and (n,) to (n,)) and ``module__*``. Learning rate, steps,
-    batch size, device and seed are those of the estimator.
+    batch size, device and seed are set by the estimator.
 
     Parameters
     ----------
     module : type or torch.nn.Module, default=None
         None takes :class:`~sk_ncf._flow.potential.Potential`.
     criterion : type, default=TermSum
+        Maps the terms of the objective, a dict, to the loss.
     **kwargs
-        Any parameter of :class:`skorch.NeuralNet`; the optimiser is
-        :class:`~sk_ncf._training.soap.SOAP` unless given.
+        Any parameter of :class:`skorch.NeuralNet`. The default optimizer is
+        :class:`~sk_ncf._training.soap.SOAP`.
     """
 
-    def __init__(self, module=None, criterion=TermSum, **kwargs):
+    module: type[nn.Module] | nn.Module | None
+    _graph: LossGraph | None = None  # while training on a GPU
+
+    def __init__(
+        self,
+        module: type[nn.Module] | nn.Module | None = None,
+        criterion: type = TermSum,
+        **kwargs: Any,
+    ) -> None:
         kwargs.setdefault("optimizer", SOAP)
         kwargs.setdefault("train_split", None)
         kwargs.setdefault("verbose", 0)
         super().__init__(module, criterion, **kwargs)
 
     @property
-    def _default_callbacks(self):
+    def _default_callbacks(self) -> list[tuple[str, Callback]]:
         loss = PassthroughScoring(name="train_loss", on_train=True)
         return [("epoch_timer", EpochTimer()), ("train_loss", loss)]
 
-    def get_loss(self, y_pred, y_true, *args, **kwargs):
-        """The sum of the objective's terms."""
+    def get_loss(self, y_pred: Any, y_true: Any, *args: Any, **kwargs: Any) -> Tensor:
+        """The loss of the terms of the objective."""
         return self.criterion_(y_pred, y_true)
 
-    _graph = None  # of the loss, while training on a GPU
-
-    def train_step_single(self, batch, **fit_params):
-        """Loss and gradients of a minibatch, replayed where they are recorded."""
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        """Loss and gradients of a minibatch, by a CUDA graph if there is one."""
         if self._graph is None or fit_params:
             return super().train_step_single(batch, **fit_params)
         loss, terms = self._graph(batch[0])
         return {"loss": loss, "y_pred": terms}
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         state.pop("_graph", None)
+        # skorch pickles module_ apart; module, the same object, would be a second copy.
+        if "module_" in vars(self) and self.module is self.module_:
+            state["module"] = None
         return state
 
-    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
-        """One pass over the minibatches, whose losses are read when it is over.
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self.module is None:
+            self.module = vars(self).get("module_")
 
-        skorch reads each of them at once, for which a device has to be waited for.
+    def run_single_epoch(
+        self,
+        iterator: Iterable[Any],
+        training: bool,
+        prefix: str,
+        step_fn: Callable[..., dict[str, Any]],
+        **fit_params: Any,
+    ) -> None:
+        """One pass over the minibatches, whose losses are read at its end.
+
+        skorch reads each loss at once, and so waits for the device in every step.
         """
         if not training:
             super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
@@ -95,15 +125,21 @@ class NCFNet(NeuralNet):
         self.history.record(f"{prefix}_batch_count", len(losses))
 
 
-def build_potential(template, n_features, hidden_layer_sizes, seed, ensemble_size=1):
+def build_potential(
+    template: NeuralNet | None,
+    n_features: int,
+    hidden_layer_sizes: tuple[int, ...],
+    seed: int,
+    n_potentials: int = 1,
+) -> Potential | ModulePotential:
     """The potential: the module of the user's net, or :class:`Potential`.
 
-    Initial weights depend on `seed` alone and leave the global generator as it was.
+    The initial weights depend only on `seed`. The global generator is not changed.
     """
     if template is None or template.module is None:
         generator = torch.Generator().manual_seed(seed)
         return Potential(
-            n_features, hidden_layer_sizes, ensemble_size, generator=generator
+            n_features, hidden_layer_sizes, n_potentials, generator=generator
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -111,10 +147,20 @@ def build_potential(template, n_features, hidden_layer_sizes, seed, ensemble_siz
         return ModulePotential(template.initialized_instance(template.module, options))
 
 
-def build_net(template, objective, callbacks, last, *, lr, device, seed, verbose):
+def build_net(
+    template: NeuralNet | None,
+    objective: "MinibatchLoss",
+    early: Sequence[Any],
+    late: Sequence[Any],
+    *,
+    lr: float,
+    device: torch.device | str,
+    seed: int,
+    verbose: int,
+) -> NeuralNet:
     """An initialised skorch net like `template` that minimises `objective`.
 
-    Its callbacks are `callbacks`, those of the template, and those of `last`.
+    Its callbacks are `early`, those of the template, and `late`.
     """
     template = NCFNet() if template is None else template
     arguments = template.get_params(deep=False)
@@ -123,36 +169,36 @@ def build_net(template, objective, callbacks, last, *, lr, device, seed, verbose
             del arguments[name]
     if not isinstance(template, NCFNet):
         arguments["criterion"] = TermSum
-    # A loader without a generator of its own draws its seed from the global one.
     loader = {
         "train_split": None,
         "iterator_train__batch_size": None,
+        # Without it, a data loader draws its seed from the global generator.
         "iterator_train__generator": torch.Generator().manual_seed(seed),
     }
     arguments.update(loader, module=objective, lr=lr, device=str(device))
-    arguments["callbacks"] = [*callbacks, *(template.callbacks or []), *last]
+    arguments["callbacks"] = [*early, *(template.callbacks or []), *late]
     arguments["verbose"] = max(verbose, template.verbose)
     if hasattr(template, "accelerator"):
-        arguments.update(device=None, iterator_train=drawn)
+        arguments.update(device=None, iterator_train=sampler_as_iterator)
     return type(template)(**arguments).initialize()
 
 
-def train(net, sampler):
+def train(net: NeuralNet, sampler: "PairSampler") -> None:
     """Run the skorch fit loop over the sampler's epochs."""
     accelerator = getattr(net, "accelerator", None)
     if accelerator is not None:
-        net._initialize_accelerator()  # skorch prepares new nets only
-    with _one_thread(), _recorded(net, sampler.device):
+        net._initialize_accelerator()  # skorch does so for new nets only
+    with _one_thread(), _cuda_graph(net, sampler.device):
         net.partial_fit(sampler, epochs=sampler.n_epochs)
     if accelerator is not None:
-        accelerator.free_memory()  # what it has prepared is no part of the model
+        accelerator.free_memory()  # its wrappers are not part of the model
 
 
 @contextmanager
-def _recorded(net, device):
-    """On a GPU: loss and gradients are recorded, if no code but this package's is in them."""
+def _cuda_graph(net: NeuralNet, device: torch.device) -> Iterator[None]:
+    """Compute loss and gradients by a CUDA graph, if the device and the net allow it."""
     own = type(net) is NCFNet and type(net.criterion_) is TermSum
-    if own and LossGraph.fits(net, device):
+    if own and LossGraph.is_supported(net, device):
         net._graph = LossGraph(net)
     try:
         yield
@@ -161,14 +207,14 @@ def _recorded(net, device):
 
 
 @contextmanager
-def _one_thread():
-    """The matrices are small: threads that wait for each other cost more than they bring.
+def _one_thread() -> Iterator[None]:
+    """Use one thread: for small matrices, synchronising several costs more than it gains.
 
-    Nor may their number change a result: training makes much of a difference in
-    rounding.
+    The number of threads changes rounding, and training amplifies rounding errors: with
+    one thread the result does not depend on the machine's number of threads.
     """
     with threadpool_limits(limits=1, user_api="openmp"):
-        # Once torch.set_num_threads was called, torch's MKL goes by that alone.
+        # After a call of torch.set_num_threads, torch's MKL ignores the OpenMP limit.
         found = re.search(r"mkl_get_max_threads\(\) : (\d+)", parallel_info())
         n_threads = int(found[1]) if found else 1
         if n_threads == 1:

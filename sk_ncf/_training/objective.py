@@ -15,10 +15,10 @@ class MinibatchLoss(nn.Module):
     ----------
     flow : CharacteristicFlow
     objective : Objective
-        With numbers for weights (:meth:`~sk_ncf.objectives.Objective.resolved`).
+        All weights are numbers (:meth:`~sk_ncf.objectives.Objective.resolved`).
     """
 
-    def __init__(self, flow: CharacteristicFlow, objective: Objective):
+    def __init__(self, flow: CharacteristicFlow, objective: Objective) -> None:
         super().__init__()
         self.flow = flow
         self.objective = objective
@@ -33,7 +33,7 @@ class MinibatchLoss(nn.Module):
         x, y : Tensor of shape [K, n, d]
         t : Tensor of shape [K, n]
         present : Tensor of shape [K], default=None
-            1 for classes that have rows now, 0 for the others, whose terms are 0.
+            1 for classes with rows in this call, 0 for the others. Their terms are 0.
         """
         terms = self.objective(self.flow, x, y, t)
         if present is None or len(present) == 1:

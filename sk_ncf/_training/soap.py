@@ -1,30 +1,35 @@
 r"""SOAP: Adam in the eigenbasis of Shampoo's preconditioner, for stacks of matrices."""
 
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from sk_ncf._training.cuda_graphs import Recording
+from sk_ncf._training.cuda_graphs import GraphedFunction
 
 __all__ = ["SOAP"]
 
 CONSTANTS = ("betas", "basis_beta", "eps", "weight_decay")
-NO_FACTORISATIONS = {"mps"}  # devices for which torch has no eigh and no qr
-FEW_ROWS = 160  # of a matrix, which a GPU takes longer to factorise than a CPU
+NO_FACTORISATIONS = {"mps"}  # devices on which torch has neither eigh nor qr
+FEW_ROWS = 160  # a matrix of so many is factorised faster on the CPU than on a GPU
+
+State = dict[str, Any]  # of one parameter
+Group = dict[str, Any]  # options of a group of parameters
 
 
 class SOAP(torch.optim.Optimizer):
     r"""Adam, run in the eigenbasis of each weight matrix's gradient covariances.
 
-    For a gradient matrix :math:`G`, running means of :math:`G G^\top` and
-    :math:`G^\top G` have eigenvectors :math:`Q_l, Q_r`; Adam's second moment is kept of
-    :math:`Q_l^\top G Q_r`, and its step is turned back [1]_. The bases are brought up
-    to date by one step of orthogonal iteration now and then. A parameter of more than
-    two axes is a stack of matrices (its last two axes); vectors get plain Adam.
+    For a gradient matrix :math:`G`, the running means of :math:`G G^\top` and
+    :math:`G^\top G` have eigenvectors :math:`Q_l, Q_r`. Adam's second moment is that of
+    :math:`Q_l^\top G Q_r`; its step is rotated back [1]_. Every few steps the bases are
+    updated by one step of orthogonal iteration. A parameter with more than two axes is a
+    stack of matrices (its last two axes); vectors get plain Adam.
 
     On the potentials of this package the error of the map falls two to three times as
-    fast per step as with Adam, for about a tenth more time per step.
+    fast per step as with Adam. A step takes about a tenth more time.
 
     Parameters
     ----------
@@ -34,15 +39,15 @@ class SOAP(torch.optim.Optimizer):
     betas : tuple of float, default=(0.9, 0.99)
         Decay of the running means of the gradient and of its square.
     basis_beta : float, default=0.98
-        Decay of the running means whose eigenvectors are the basis.
+        Decay of the running means of the gradient covariances.
     basis_every : int, default=10
         Steps between two updates of the basis.
     max_side : int, default=512
-        A longer side of a matrix keeps its own basis.
+        A longer side of a matrix is not rotated.
     eps : float, default=1e-8
         Added to the root of the second moment.
     weight_decay : float, default=0.0
-        Decoupled weight decay: the share of the learning rate by which weights shrink.
+        Decoupled weight decay: weights shrink by this share of the learning rate.
 
     References
     ----------
@@ -51,17 +56,19 @@ class SOAP(torch.optim.Optimizer):
        https://arxiv.org/abs/2409.11321
     """
 
+    _graphed: GraphedFunction | None = None  # of a step on a GPU; not in the state
+
     def __init__(
         self,
-        params,
-        lr=6e-3,
-        betas=(0.9, 0.99),
-        basis_beta=0.98,
-        basis_every=10,
-        max_side=512,
-        eps=1e-8,
-        weight_decay=0.0,
-    ):
+        params: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
+        lr: float = 6e-3,
+        betas: tuple[float, float] = (0.9, 0.99),
+        basis_beta: float = 0.98,
+        basis_every: int = 10,
+        max_side: int = 512,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
         defaults = {
             "lr": lr,
             "betas": betas,
@@ -73,10 +80,8 @@ class SOAP(torch.optim.Optimizer):
         }
         super().__init__(params, defaults)
 
-    _recording = None  # of a step on a GPU; no part of the state
-
     @torch.no_grad()
-    def step(self, closure=None):
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take one step; `closure`, if given, computes and returns the loss first."""
         loss = None
         if closure is not None:
@@ -89,22 +94,23 @@ class SOAP(torch.optim.Optimizer):
             if parameter.grad is not None
         ]
         for part in parts:
-            _advance(*part)
+            _set_step_factors(*part)
         update = partial(_update, parts)
-        if not parts or any(_is_due(state, group) for _, state, group in parts):
-            update()  # a factorisation waits for the device
+        if not parts or any(_basis_is_due(state, group) for _, state, group in parts):
+            update()  # no graph: a factorisation waits for the device
         else:
-            self._recording = self._recording or Recording()
+            self._graphed = self._graphed or GraphedFunction()
             tensors = [tensor for part in parts for tensor in _tensors(*part)]
             constants = [g[name] for g in self.param_groups for name in CONSTANTS]
-            self._recording(update, tensors, *constants)
+            self._graphed(update, tensors, *constants)
         return loss
 
 
-def _advance(parameter, state, group):
-    """Count the step; start with the first."""
+def _set_step_factors(parameter: Tensor, state: State, group: Group) -> None:
+    """Count the step and compute the numbers that depend on it."""
+    assert parameter.grad is not None
     if not state:
-        _start(state, parameter.grad, group["max_side"])
+        _initialize(state, parameter.grad, group["max_side"])
     state["step"] += 1
     (beta1, beta2), step = group["betas"], state["step"]
     values = {
@@ -116,39 +122,41 @@ def _advance(parameter, state, group):
         state[name].fill_(value)
 
 
-def _is_due(state, group):
-    """Whether the basis is brought up to date in this step."""
+def _basis_is_due(state: State, group: Group) -> bool:
+    """Whether the bases are updated in this step."""
     return (state["step"] - 1) % group["basis_every"] == 0
 
 
-def _tensors(parameter, state, group):
+def _tensors(parameter: Tensor, state: State, group: Group) -> list[Tensor]:
     """All tensors that a step reads or writes."""
+    assert parameter.grad is not None
     own = [value for value in state.values() if isinstance(value, Tensor)]
     factors = [*state["covariances"].values(), *state["basis"].values()]
     return [parameter, parameter.grad, *own, *factors]
 
 
-def _update(parts):
+def _update(parts: Sequence[tuple[Tensor, State, Group]]) -> None:
     for parameter, state, group in parts:
-        gradient, basis, beta1, beta2 = parameter.grad, state["basis"], *group["betas"]
+        gradient, basis, (beta1, beta2) = parameter.grad, state["basis"], group["betas"]
+        assert gradient is not None
         for axis, covariance in state["covariances"].items():
-            _track(covariance, gradient, axis, 1 - group["basis_beta"])
-        if _is_due(state, group):
-            _refresh(basis, state["covariances"])
+            _update_covariance(covariance, gradient, axis, 1 - group["basis_beta"])
+        if _basis_is_due(state, group):
+            _update_basis(basis, state["covariances"])
         state["mean"].lerp_(gradient, 1 - beta1)
-        turned = _turn(gradient, basis)
-        state["square"].mul_(beta2).addcmul_(turned, turned, value=1 - beta2)
+        rotated = _rotate(gradient, basis)
+        state["square"].mul_(beta2).addcmul_(rotated, rotated, value=1 - beta2)
         root = (state["square"] / state["correction"]).sqrt_().add_(group["eps"])
-        move = _turn_back(_turn(state["mean"], basis) / root, basis)
+        move = _rotate_back(_rotate(state["mean"], basis) / root, basis)
         if group["weight_decay"]:
             parameter.mul_(state["shrink"])
         parameter.addcmul_(move, state["rate"], value=-1)
 
 
-def _start(state, gradient, max_side):
+def _initialize(state: State, gradient: Tensor, max_side: int) -> None:
     state["step"] = 0
     state["mean"], state["square"] = (torch.zeros_like(gradient) for _ in range(2))
-    # Numbers of the step, where the device finds them.
+    # Numbers that change with the step, as tensors on the device.
     for name in ("rate", "correction", "shrink"):
         state[name] = gradient.new_empty(())
     state["basis"], state["covariances"] = {}, {}
@@ -159,14 +167,16 @@ def _start(state, gradient, max_side):
             state["covariances"][axis] = gradient.new_zeros(shape)
 
 
-def _track(covariance: Tensor, gradient: Tensor, axis: int, share: float):
-    """Move the running mean of G G' (axis -2) or G' G (axis -1)."""
+def _update_covariance(
+    covariance: Tensor, gradient: Tensor, axis: int, share: float
+) -> None:
+    """Update the running mean of G G' (axis -2) or G' G (axis -1)."""
     G = gradient if axis == -2 else gradient.mT
     covariance.lerp_(G @ G.mT, share)
 
 
-def _refresh(basis: dict, covariances: dict):
-    """Eigenvectors at first, then one step of orthogonal iteration, in place."""
+def _update_basis(basis: dict[int, Tensor], covariances: dict[int, Tensor]) -> None:
+    """Eigenvectors the first time, then one step of orthogonal iteration, in place."""
     for axis, covariance in covariances.items():
         first = axis not in basis
         matrix = covariance if first else covariance @ basis[axis]
@@ -180,13 +190,13 @@ def _refresh(basis: dict, covariances: dict):
             basis[axis].copy_(torch.linalg.qr(matrix).Q)
 
 
-def _turn(G: Tensor, basis: dict) -> Tensor:
+def _rotate(G: Tensor, basis: dict[int, Tensor]) -> Tensor:
     """Q_l' G Q_r."""
     G = basis[-2].mT @ G if -2 in basis else G
     return G @ basis[-1] if -1 in basis else G
 
 
-def _turn_back(G: Tensor, basis: dict) -> Tensor:
+def _rotate_back(G: Tensor, basis: dict[int, Tensor]) -> Tensor:
     """Q_l G Q_r'."""
     G = basis[-2] @ G if -2 in basis else G
     return G @ basis[-1].mT if -1 in basis else G

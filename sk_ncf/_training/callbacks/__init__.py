@@ -1,1 +1,1 @@
-"""The rules of training, each one skorch callback."""
+"""skorch callbacks that control the training."""

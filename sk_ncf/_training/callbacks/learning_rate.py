@@ -1,57 +1,75 @@
 """The learning rate schedule."""
 
 import math
+from typing import Any, Self
 
+from skorch import NeuralNet
 from skorch.callbacks import Callback
 
 __all__ = ["PlateauCosine"]
 
 
 class PlateauCosine(Callback):
-    """Learning rate: a warm-up, constant until the plateau, then a cosine to zero.
+    """Learning rate: linear warm-up, constant plateau, then a cosine decay to zero.
 
-    The plateau is declared by :class:`HeldOutRisk`, or here when a share of the budget
-    is spent; the cosine takes the rest of the budget, at most two thirds of the steps
-    so far.
+    :class:`HeldOutRisk` ends the plateau when the validation risk no longer improves.
+    At the latest it ends after a fixed share of the steps. The decay takes the remaining
+    steps, at most two thirds of the steps taken before it.
 
     Parameters
     ----------
     max_steps : int or None
-        The budget; None never leaves the plateau (a stream has no end).
+        Steps of the fit at most. None for a stream, which has no end: the learning rate
+        never decays.
     warmup : int, default=100
+        Steps of the warm-up.
     constant_share : float, default=0.6
-        Share of the budget after which the decay begins in any case.
+        Share of `max_steps` after which the decay begins at the latest.
     """
 
-    def __init__(self, max_steps, warmup=100, constant_share=0.6):
+    step: int
+    turn: int | None  # step at which the decay began
+    base: list[float] | None  # plateau rate of every parameter group
+    end: float  # last step
+
+    def __init__(
+        self, max_steps: int | None, warmup: int = 100, constant_share: float = 0.6
+    ) -> None:
         self.max_steps = max_steps
         self.warmup = warmup
         self.constant_share = constant_share
 
-    def initialize(self):
+    def initialize(self) -> Self:
         """Back to step 0."""
         self.step, self.turn, self.base = 0, None, None
         self.end = math.inf if self.max_steps is None else self.max_steps
         return self
 
-    def start_decay(self):
-        """Leave the plateau, unless that was done before."""
+    def start_decay(self) -> None:
+        """End the plateau, unless it has ended before."""
         if self.turn is None:
             self.turn = self.step
             self.end = min(self.end, self.step + max(1, 2 * self.step // 3))
 
-    def factor(self):
-        """Learning rate of the coming step, relative to the initial one."""
+    def factor(self) -> float:
+        """Learning rate of the next step, relative to that of the plateau."""
         if self.turn is None:
             return min(1.0, (self.step + 1) / self.warmup)
         share = (self.step - self.turn) / max(1, self.end - self.turn)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
-    def slow_down(self, factor):
-        """Multiply all learning rates to come."""
+    def slow_down(self, factor: float) -> None:
+        """Multiply all later learning rates by a factor."""
+        assert self.base is not None
         self.base = [factor * base for base in self.base]
 
-    def on_batch_begin(self, net, batch=None, training=None, **kwargs):
+    def on_batch_begin(
+        self,
+        net: NeuralNet,
+        batch: Any = None,
+        training: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Set the learning rate."""
         groups = net.optimizer_.param_groups
         if self.base is None:

@@ -32,7 +32,7 @@ class HeldOutRisk(Callback):
         Standard errors of the risk that later weights may be behind the best.
     """
 
-    placed = ("start_weights", "kept_weights")
+    device_attributes = ("start_weights", "kept_weights")
 
     def __init__(
         self, schedule, average, patience, tol=0.0, early_stopping=True, margin=0.5

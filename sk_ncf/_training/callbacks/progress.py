@@ -1,13 +1,18 @@
 """Progress bars and scikit-learn's callbacks."""
 
+from typing import Any
+
+from skorch import NeuralNet
 from skorch.callbacks import Callback
 from tqdm.auto import tqdm
+
+from sk_ncf._training.callbacks.learning_rate import PlateauCosine
 
 __all__ = ["ProgressBar", "TaskEvents"]
 
 
 class ProgressBar(Callback):
-    """A bar with loss, held-out risk and time left, on fits that take a while.
+    """A bar with training loss, validation risk and remaining time, for longer fits.
 
     Parameters
     ----------
@@ -16,12 +21,15 @@ class ProgressBar(Callback):
         Seconds before the bar appears.
     """
 
-    def __init__(self, schedule, delay=2.0):
+    def __init__(self, schedule: PlateauCosine, delay: float = 2.0) -> None:
         self.schedule, self.delay = schedule, delay
 
-    def on_train_begin(self, net, X=None, y=None, **kwargs):
-        """Open the bar; it shows itself after `delay` seconds."""
-        done = self.schedule.step if self.schedule.max_steps else 0  # of a checkpoint
+    def on_train_begin(
+        self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any
+    ) -> None:
+        """Open the bar, which appears after `delay` seconds."""
+        # A fit that continues from a checkpoint has taken steps already.
+        done = self.schedule.step if self.schedule.max_steps else 0
         self.bar = tqdm(
             total=self.schedule.max_steps,
             initial=done,
@@ -30,7 +38,13 @@ class ProgressBar(Callback):
             desc="NCF",
         )
 
-    def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
+    def on_epoch_end(
+        self,
+        net: NeuralNet,
+        dataset_train: Any = None,
+        dataset_valid: Any = None,
+        **kwargs: Any,
+    ) -> None:
         """Advance by one epoch."""
         row = net.history[-1]
         self.bar.total = self.schedule.end if self.schedule.max_steps else None
@@ -39,14 +53,16 @@ class ProgressBar(Callback):
         )
         self.bar.update(row["train_batch_count"])
 
-    def on_train_end(self, net, X=None, y=None, **kwargs):
+    def on_train_end(
+        self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any
+    ) -> None:
         """Close the bar."""
         self.bar.close()
         del self.bar
 
 
 class TaskEvents(Callback):
-    """Tells scikit-learn's own callbacks of the fit and of every epoch.
+    """Reports the fit and every epoch to scikit-learn's own callbacks.
 
     Parameters
     ----------
@@ -55,23 +71,39 @@ class TaskEvents(Callback):
     context : sklearn.callback.CallbackContext
     """
 
-    def __init__(self, estimator, context):
+    def __init__(self, estimator: Any, context: Any) -> None:
         self.estimator, self.context = estimator, context
 
-    def on_train_begin(self, net, X=None, y=None, **kwargs):
-        """Open the task of the whole fit."""
+    def on_train_begin(
+        self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any
+    ) -> None:
+        """Begin the task of the fit."""
         self.context.call_on_fit_task_begin(estimator=self.estimator)
 
-    def on_train_end(self, net, X=None, y=None, **kwargs):
-        """Close it."""
+    def on_train_end(
+        self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any
+    ) -> None:
+        """End the task of the fit."""
         self.context.call_on_fit_task_end(estimator=self.estimator)
 
-    def on_epoch_begin(self, net, dataset_train=None, dataset_valid=None, **kwargs):
-        """Open a task."""
+    def on_epoch_begin(
+        self,
+        net: NeuralNet,
+        dataset_train: Any = None,
+        dataset_valid: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Begin the task of an epoch."""
         self.task = self.context.subcontext(task_name="epoch")
         self.task.call_on_fit_task_begin(estimator=self.estimator)
 
-    def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
-        """Close it, and stop where a callback asks to."""
+    def on_epoch_end(
+        self,
+        net: NeuralNet,
+        dataset_train: Any = None,
+        dataset_valid: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """End the task of the epoch, and the training if a callback asks for it."""
         if self.task.call_on_fit_task_end(estimator=self.estimator):
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt  # skorch's own way to end a fit

@@ -1,0 +1,115 @@
+"""The callbacks of a fit, in the order in which skorch calls them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from skorch.callbacks import Callback, PrintLog
+
+from sk_ncf._training.callbacks.gradient_clipping import ClipPerPotential
+from sk_ncf._training.callbacks.learning_rate import PlateauCosine
+from sk_ncf._training.callbacks.model_selection import HeldOutRisk, Stop
+from sk_ncf._training.callbacks.progress import ProgressBar, TaskEvents
+from sk_ncf._training.callbacks.weight_average import WeightAverage
+from sk_ncf._training.checkpoint.callback import Checkpoint
+from sk_ncf._training.defaults import MANY_ROWS
+from sk_ncf._training.parameters import TransportParameters
+
+__all__ = [
+    "early_callbacks",
+    "late_callbacks",
+    "make_model_selection",
+    "remove_single_fit_callbacks",
+]
+
+SINGLE_FIT = ("sklearn", "checkpoint")  # names of callbacks that are removed afterwards
+Callbacks = list[
+    Any
+]  # of callbacks and of pairs of a name and one, as skorch takes them
+
+
+def make_model_selection(
+    estimator: TransportParameters, max_iter: int, n_rows: int, stream: bool
+) -> HeldOutRisk:
+    """The callback that selects weights and ends the training, with its schedule.
+
+    Parameters
+    ----------
+    estimator : NCFTransport
+    max_iter : int
+    n_rows : int
+        Training rows of the largest class.
+    stream : bool
+        Whether the fit is a :meth:`~sk_ncf.NCFTransport.partial_fit`, which takes one
+        pass over the rows and does not stop early.
+    """
+    return HeldOutRisk(
+        PlateauCosine(None if stream else max_iter),
+        WeightAverage(),
+        estimator.n_iter_no_change,
+        estimator.tol,
+        estimator.early_stopping and not stream,
+        margin=0.5 if n_rows < MANY_ROWS else 1.0,
+    )
+
+
+def early_callbacks(
+    estimator: TransportParameters, risk: HeldOutRisk, n_epochs: int | None
+) -> Callbacks:
+    """The package's callbacks, then those of the user and of scikit-learn.
+
+    Parameters
+    ----------
+    estimator : NCFTransport
+    risk : HeldOutRisk
+    n_epochs : int or None
+        Most epochs of the fit; None for a :meth:`~sk_ncf.NCFTransport.partial_fit`, of
+        which scikit-learn's callbacks are not told.
+
+    Raises
+    ------
+    ValueError
+        If one of the estimator's callbacks is not a skorch callback.
+    """
+    callbacks: Callbacks = [
+        ("schedule", risk.schedule),
+        ("clip", ClipPerPotential()),
+        ("average", risk.average),
+        ("held_out_risk", risk),
+    ]
+    if estimator.verbose:
+        callbacks.append(("progress", ProgressBar(risk.schedule)))
+    if estimator.verbose > 1:
+        callbacks.append(("log", PrintLog()))
+    callbacks += _checked(estimator.callbacks or [])
+    if n_epochs is not None and hasattr(estimator, "_init_callback_context"):
+        context = estimator._init_callback_context(max_subtasks=n_epochs)
+        callbacks.append(("sklearn", TaskEvents(estimator, context)))
+    return callbacks
+
+
+def late_callbacks(risk: HeldOutRisk, checkpoint: Checkpoint | None) -> Callbacks:
+    """Callbacks that are called after all others, those of the user's net included."""
+    first = [] if checkpoint is None else [("checkpoint", checkpoint)]
+    return [*first, ("stop", Stop(risk))]
+
+
+def remove_single_fit_callbacks(callbacks: Callbacks) -> None:
+    """Remove in place the callbacks that hold on to the estimator or to files."""
+    callbacks[:] = [c for c in callbacks if not _is_single_fit(c)]
+
+
+def _is_single_fit(callback: Any) -> bool:
+    return isinstance(callback, tuple) and callback[0] in SINGLE_FIT
+
+
+def _checked(callbacks: Iterable[Any]) -> Callbacks:
+    callbacks = list(callbacks)
+    for callback in callbacks:
+        bare = callback[-1] if isinstance(callback, tuple) and callback else callback
+        kind = bare if isinstance(bare, type) else type(bare)
+        if not issubclass(kind, Callback):
+            raise ValueError(
+                "callbacks must be skorch callbacks or pairs of a name and one, got "
+                f"{callback!r}."
+            )
+    return callbacks

@@ -1,0 +1,220 @@
+"""The samples of a fit, divided into training, validation and score rows."""
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from sk_ncf._flow.preconditioner import Preconditioner
+from sk_ncf._inputs.validation import Rows
+from sk_ncf._samples.reference import output_rows
+from sk_ncf._samples.sample import Sample, unique_rows
+from sk_ncf._samples.splits import Parts, held_out_rows, joined, parted, stacked
+from sk_ncf.costs import Cost
+from sk_ncf.costs._checks import check_cost
+from sk_ncf.diagnostics._support import Support
+
+__all__ = [
+    "FitData",
+    "RowPair",
+    "SamplePair",
+    "distinct_samples",
+    "fit_preconditioners",
+]
+
+MIN_TRAINING_ROWS = 4  # a class with fewer keeps its initial map
+
+RowPair = tuple[Rows | None, Rows | None]
+SamplePair = tuple[Sample | None, Sample | None]
+Moments = tuple[np.ndarray, np.ndarray]
+
+
+def distinct_samples(
+    pairs: Sequence[RowPair],
+    output_distribution: Literal["normal", "uniform"] | Callable[..., ArrayLike],
+    n_features: int,
+    rng: np.random.RandomState,
+) -> list[SamplePair]:
+    """Distinct rows of both sides of every class.
+
+    A side of None is drawn from the output distribution. A side without rows, which
+    :meth:`~sk_ncf.NCFTransport.partial_fit` allows for some classes, becomes None.
+    """
+    drawn = None
+    if any(rows is None for pair in pairs for rows in pair):
+        drawn = unique_rows(output_rows(output_distribution, n_features, rng))
+
+    def sample(rows: Rows | None) -> Sample | None:
+        if rows is None:
+            return drawn
+        return unique_rows(rows.X, rows.weight) if len(rows.X) else None
+
+    return [(sample(source), sample(target)) for source, target in pairs]
+
+
+def fit_preconditioners(
+    samples: Sequence[SamplePair], cost: Cost, pooled: dict[int, Any], shared: bool
+) -> list[Preconditioner]:
+    """The change of variables of every class; one for all if they share the map.
+
+    Raises
+    ------
+    ValueError
+        If the cost is not valid for displacements of the size of these.
+    """
+    # Only later calls of a stream may lack rows of a class.
+    complete = cast("list[tuple[Sample, Sample]]", list(samples))
+    if shared:
+        sides = zip(*complete, strict=True)
+        source, target = (np.concatenate([s.X for s in side]) for side in sides)
+        complete = [(unique_rows(source), unique_rows(target))]
+    sizes = [_displacement_size(s.moments, t.moments) for s, t in complete]
+    check_cost(cost, complete[0][0].X.shape[1], max(sizes) or 1.0)
+    fitted = Preconditioner.fit_classes(complete, cost, pooled)
+    return fitted * len(samples) if shared else fitted
+
+
+def _displacement_size(source: Moments, target: Moments) -> float:
+    """Root mean square of the displacements of a class: spread and mean shift."""
+    (mean_x, cov_x), (mean_y, cov_y) = source, target
+    variance = (np.trace(cov_x) + np.trace(cov_y)) / (2 * len(mean_x))
+    return math.sqrt(variance + np.square(mean_y - mean_x).mean())
+
+
+class FitData:
+    """Rows to train on, to validate on and to score with, of every class.
+
+    Parameters
+    ----------
+    n_classes : int
+
+    Attributes
+    ----------
+    parts : list of Parts
+        The rows of this call; None between two calls.
+    held_out : pair of lists of Sample
+        Validation rows of all calls, in the network's variables: source and target of
+        every potential. None before the first call.
+    score_rows : list of pairs of ndarray
+        Rows that :meth:`~sk_ncf.NCFTransport.score` uses.
+    supports : list of pairs of Support or None
+        A subsample of all rows, to recognise later rows far from them.
+    """
+
+    parts: list[Parts] | None = None
+    held_out: tuple[list[Sample], list[Sample]] | None = None
+    score_rows: list[tuple[np.ndarray, np.ndarray]] | None = None
+
+    def __init__(self, n_classes: int) -> None:
+        self.supports: list[tuple[Support | None, Support | None]]
+        self.supports = [(None, None)] * n_classes
+
+    def add(
+        self,
+        samples: Sequence[SamplePair],
+        preconditioners: Sequence[Preconditioner],
+        ensemble_size: int,
+        validation_fraction: float | None,
+        rng: np.random.RandomState,
+    ) -> None:
+        """Divide new samples; the validation rows are added to the earlier ones.
+
+        Parameters
+        ----------
+        samples : list of pairs of Sample or None
+        preconditioners : list of Preconditioner
+        ensemble_size : int
+        validation_fraction : float or None
+            None: the training rows are the validation rows.
+        rng : RandomState
+        """
+        self.supports = [
+            (Support.of(source, old[0]), Support.of(target, old[1]))
+            for (source, target), old in zip(samples, self.supports, strict=True)
+        ]
+        self.parts = [
+            parted(*pair, ensemble_size, validation_fraction, rng) for pair in samples
+        ]
+        if self.score_rows is None:
+            self.score_rows = [parts.score for parts in self.parts]
+        new = _validation_rows(self.parts, preconditioners)
+        if self.held_out is None:
+            self.held_out = new
+            return
+        source, target = (
+            [joined(*rows, rng) for rows in zip(*sides, strict=True)]
+            for sides in zip(self.held_out, new, strict=True)
+        )
+        self.held_out = source, target
+
+    def n_training(self) -> np.ndarray:
+        """Training rows of the smaller side of every class, shape (K,)."""
+        assert self.parts is not None
+        sizes = [
+            [0 if folds[0] is None else len(folds[0]) for folds in parts.train]
+            for parts in self.parts
+        ]
+        return np.min(sizes, axis=1)
+
+    def n_training_of_largest_class(self) -> int:
+        """Training rows of the smaller side of the class that has most."""
+        return max(1, int(self.n_training().max()))
+
+    def too_small(self, shared: bool) -> np.ndarray:
+        """Mask of the classes with too few training rows, shape (K,) or (1,)."""
+        small: np.ndarray = self.n_training() < MIN_TRAINING_ROWS
+        return np.array([small.all()]) if shared else small
+
+    def training_folds(self, side: int) -> list[Sample | None]:
+        """Training rows of every potential: of source (side 0) or target (side 1)."""
+        assert self.parts is not None
+        return [fold for parts in self.parts for fold in parts.train[side]]
+
+    def longest_side(self, is_given: Sequence[bool]) -> int:
+        """Training rows of the potential and side with most.
+
+        A side that is drawn from a distribution does not count: it has no end.
+        """
+        sides = (self.training_folds(0), self.training_folds(1))
+        folds = [
+            f for fs, given in zip(sides, is_given, strict=True) if given for f in fs
+        ]
+        return max(len(fold) for fold in folds if fold is not None)
+
+    def held_out_tensors(
+        self, device: torch.device
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Validation rows and their weights: x, y, weight_x, weight_y in float32."""
+        assert self.held_out is not None
+        (x, weight_x), (y, weight_y) = (stacked(side) for side in self.held_out)
+
+        def tensor(array: np.ndarray) -> Tensor:
+            return torch.from_numpy(array).to(device, torch.float32)
+
+        return tensor(x), tensor(y), tensor(weight_x), tensor(weight_y)
+
+    def without_training_rows(self, keep_validation: bool) -> "FitData":
+        """A copy without the training rows and, if wanted, without validation rows."""
+        kept = copy.copy(self)
+        kept.parts = None
+        if not keep_validation:
+            kept.held_out = None
+        return kept
+
+
+def _validation_rows(
+    parts: Sequence[Parts], preconditioners: Sequence[Preconditioner]
+) -> tuple[list[Sample], list[Sample]]:
+    """Held-out rows of every potential in the network's variables, source and target."""
+    source: list[Sample] = []
+    target: list[Sample] = []
+    for part, preconditioner in zip(parts, preconditioners, strict=True):
+        of_source, of_target = held_out_rows(part, preconditioner)
+        source += of_source
+        target += of_target
+    return source, target
