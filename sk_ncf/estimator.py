@@ -1,7 +1,6 @@
 """NCFTransport: an optimal transport map as a scikit-learn transformer."""
 
 import functools
-import warnings
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from os import PathLike
@@ -31,6 +30,7 @@ from sk_ncf._inputs.validation import (
     source_and_target,
     source_mask,
 )
+from sk_ncf._inputs.warn import warn
 from sk_ncf._training.devices import resolve_device
 from sk_ncf._training.fit_result import FitResult
 from sk_ncf._training.fit_session import FitSession
@@ -238,8 +238,8 @@ class NCFTransport(
         ``class_conditional="per_class"`` one for every class.
     stop_reason_ : str
         Why the training ended: "converged", "max_iter", "initialization" (nothing was
-        better than the initialization), "diverged", "interrupted", "partial_fit" or
-        "too_few_rows".
+        better than the initialization), "diverged", "interrupted" (Ctrl-C), "callback"
+        (one of `callbacks` ended it), "partial_fit" or "too_few_rows".
 
     See Also
     --------
@@ -527,7 +527,7 @@ class NCFTransport(
         self._labels = labels
         self._set_class_attributes(labels)
         if result.message:
-            warnings.warn(result.message, ConvergenceWarning, stacklevel=4)
+            warn(result.message, ConvergenceWarning)
         if labels is not None and result.small.any():
             self._warn_of_small_classes(result.small)
         return self
@@ -549,11 +549,9 @@ class NCFTransport(
             return
         names = self.classes_[small].tolist()
         more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-        warnings.warn(
+        warn(
             "Classes with too few rows to train on keep the Gaussian map of their rows "
             f"(a class with one row: the mean shift): {names[:20]}{more}.",
-            UserWarning,
-            stacklevel=5,
         )
 
     @_all_or_nothing

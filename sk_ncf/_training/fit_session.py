@@ -301,7 +301,9 @@ class FitSession:
         reason = trainer.risk.stop_reason
         if reason is None:
             complete = self.stream and n_iter >= self.n_steps
-            reason = "partial_fit" if complete else "interrupted"
+            stopped = getattr(trainer.net, "stopped_by_callback", False)
+            reason = "callback" if stopped else "interrupted"
+            reason = "partial_fit" if complete else reason
         small = self.data.too_small(self.shared) & (not self.stream)
         flow, best_iter = trainer.selected(small, self.stream)
         flow = self._ensemble_mean(flow)

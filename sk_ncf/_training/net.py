@@ -98,6 +98,19 @@ class NCFNet(NeuralNet):
         if self.module is None:
             self.module = vars(self).get("module_")
 
+    stopped_by_callback = False
+
+    def notify(self, method_name: str, **cb_kwargs: Any) -> None:
+        """Call the callbacks; remember if one of them ends the training.
+
+        A callback ends it as Ctrl-C does, by a KeyboardInterrupt.
+        """
+        try:
+            super().notify(method_name, **cb_kwargs)
+        except KeyboardInterrupt:
+            self.stopped_by_callback = True
+            raise
+
     def run_single_epoch(
         self,
         iterator: Iterable[Any],

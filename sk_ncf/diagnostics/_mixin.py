@@ -1,6 +1,5 @@
 """The methods of NCFTransport that evaluate a fitted map."""
 
-import warnings
 from collections.abc import Callable
 from numbers import Integral
 from typing import Any, Literal, Protocol
@@ -14,12 +13,14 @@ from sk_ncf._flow.fork_safety import one_thread_after_fork
 from sk_ncf._flow.transport_map import TransportMap, discrete_dual_lower_bound
 from sk_ncf._inputs.types import Classifier, Labels, Seed
 from sk_ncf._inputs.validation import (
+    check_y,
     checked_rows,
     checked_target,
     checked_weight,
     select_rows,
     source_mask,
 )
+from sk_ncf._inputs.warn import warn
 from sk_ncf.costs import Cost
 from sk_ncf.diagnostics._compute import EvaluationSample, SupportPair, diagnose
 from sk_ncf.diagnostics._report import Diagnostics, MapQualityWarning
@@ -95,6 +96,7 @@ class DiagnosticsMixin:
             over the source rows of the score of their class.
         """
         check_is_fitted(self)
+        check_y(X, y)
         source, target, mask = self._samples_to_score(X, X_target, sample_domain)
         fitted = self._transport_map()
         if not self._maps_per_class():
@@ -321,7 +323,7 @@ class DiagnosticsMixin:
             n_permutations,
         )
         if not found.trusted:
-            warnings.warn(found.verdict, MapQualityWarning, stacklevel=2)
+            warn(found.verdict, MapQualityWarning)
         return found
 
     def _reserved_target(
