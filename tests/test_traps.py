@@ -49,7 +49,9 @@ def test_columns_of_the_target_in_another_order_are_an_error_about_the_target(me
     frame = pd.DataFrame(X, columns=["a", "b"])
     transport = start_map().fit(frame, X_target=pd.DataFrame(Y, columns=["a", "b"]))
     other = pd.DataFrame(Y, columns=["b", "a"])
-    refused(transport, method, {"X": frame, "X_target": other}, "^X_target: The feature")
+    refused(
+        transport, method, {"X": frame, "X_target": other}, "^X_target: The feature"
+    )
 
 
 @pytest.mark.parametrize("name", ["X", "X_target", "sample_weight", "target_weight"])
@@ -121,3 +123,27 @@ def test_displays_without_matplotlib_name_the_extra(monkeypatch, fitted):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"pip install 'sk_ncf\[plot\]'"):
         TransportDisplay.from_estimator(fitted, X)
+
+
+def standardized(rows):
+    return (rows - rows.mean(axis=0)) / rows.std(axis=0)
+
+
+def test_a_scaler_that_saw_one_side_only_is_warned_of():
+    raw = 100 + 5 * Y
+    with pytest.warns(UserWarning, match="source rows has mean 0.*transform_input"):
+        start_map().fit(standardized(X), X_target=raw)
+    with pytest.warns(UserWarning, match="target rows has mean 0"):
+        start_map().fit(raw, X_target=standardized(X))
+
+
+def test_units_that_differ_by_orders_are_warned_of():
+    with pytest.warns(UserWarning, match="factor of 1000"):
+        start_map().fit(X, X_target=[5000, 20_000] * Y)
+
+
+@pytest.mark.parametrize("scale", [[1, 1e6], [0.2, 5], [3, 3]])
+def test_samples_that_are_scaled_alike_give_no_warning(scale):
+    start_map().fit(X, X_target=Y * scale)
+    start_map().fit(standardized(X), X_target=standardized(Y))
+    start_map().fit(standardized(X), X_target=Y + 2)

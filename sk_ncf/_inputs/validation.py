@@ -15,6 +15,7 @@ from sklearn.utils.validation import (
 from sk_ncf._inputs.errors import as_array, check_size, errors_mention
 from sk_ncf._inputs.labels import checked_labels
 from sk_ncf._inputs.types import TransportEstimator
+from sk_ncf._inputs.units import warn_of_units
 from sk_ncf._inputs.warn import warn
 
 __all__ = [
@@ -76,6 +77,7 @@ def source_and_target(
         default = "source" if extra is not None else estimator.default_domain
         is_source = source_mask(None, len(rows.X), default)
     source, target = rows.take(is_source), _join(rows.take(~is_source), extra)
+    warn_of_units(source.X, target.X)
     one_sample = sample_domain is None and extra is None
     return (
         _checked_sample("source", source, one_sample),
