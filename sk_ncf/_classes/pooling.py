@@ -13,9 +13,8 @@ from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
 from sk_ncf._flow.gaussian_map import gaussian_map
-from sk_ncf._flow.moments import effective_size
 from sk_ncf._flow.shrinkage import oracle_shrinkage
-from sk_ncf._samples.sample import random_rows, unique_rows
+from sk_ncf._samples.sample import Sample, random_rows, unique_rows
 
 __all__ = ["pooled_moments"]
 
@@ -42,7 +41,7 @@ def pooled_moments(source, target, n_classes):
     Parameters
     ----------
     source, target : tuple of arrays
-        Rows (n, d), their weights (n,), classes (n,) by number and, of the target,
+        Rows (n, d), their weights (n,) in rows, classes (n,) by number and, of the target,
         whether the class was given (n,): a row that was named counts with every class.
     n_classes : int
 
@@ -53,7 +52,7 @@ def pooled_moments(source, target, n_classes):
         all where the rows are too few to tell, are left out.
     """
     limit = SMALL * source[0].shape[1]
-    counts = [np.bincount(side[2], minlength=n_classes) for side in (source, target)]
+    counts = [np.bincount(s[2], s[1], n_classes) for s in (source, target)]
     few = np.flatnonzero((np.min(counts, axis=0) < limit) & (counts[0] > 0))
     if len(few) < 2:
         return {}
@@ -80,7 +79,9 @@ def _sizes(side, n_classes):
 
 
 def _size(weight):
-    return effective_size(weight) if len(weight) else 0.0
+    if not len(weight):
+        return 0.0
+    return Sample(weight, weight / weight.sum(), weight.sum()).effective_size
 
 
 def _canonical(side, few):
@@ -94,7 +95,7 @@ def _canonical(side, few):
     distinct = unique_rows(table.astype(np.float64), weight[mine])
     d, table = rows.shape[1], np.asarray(distinct.X)
     codes = [np.searchsorted(few, table[:, d]), *table[:, d + 1 :].T]
-    return table[:, :d], distinct.weight, *codes
+    return table[:, :d], distinct.weight * distinct.total, *codes
 
 
 def _units(source, target, n_classes):

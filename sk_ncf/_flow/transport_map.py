@@ -84,12 +84,17 @@ class TransportMap:
         out = np.empty_like(X, order="C")
         for frame, flow, places in self._by_class(X, codes, X.dtype):
             enter_, leave_ = getattr(frame, enter), getattr(frame, leave)
+            plane = frame.plane
             for at in self._chunks(places):
-                rows = self._tensor(enter_.forward(X[at]), X.dtype)
+                rows = X[at] if plane is None else plane.enter(X[at], enter)
+                rows = self._tensor(enter_.forward(rows), X.dtype)
                 with torch.no_grad():
                     mapped = function(flow, rows)[0].cpu().double().numpy()
                 with np.errstate(over="ignore", invalid="ignore"):
-                    out[at] = leave_.inverse(mapped)
+                    mapped = leave_.inverse(mapped)
+                    if plane is not None:
+                        mapped = plane.leave(mapped, X[at], enter, leave)
+                    out[at] = mapped
         return check_finite(out, "The map")
 
     def _potential(self, X, codes, side, t):

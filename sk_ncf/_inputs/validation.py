@@ -21,6 +21,7 @@ __all__ = [
 
 
 DTYPES = [np.float64, np.float32]
+MOST_ROWS = 2.0**53  # that a floating-point number can count
 
 
 class Rows(NamedTuple):
@@ -125,8 +126,21 @@ def _checked_side(side, rows, may_be_missing):
         raise ValueError(f"The weights of the {side} rows are all zero.")
     if rows.weight.strides == (0,):
         return rows
-    # By a power of two, so that their squares are floating-point numbers too.
-    return rows._replace(weight=np.ldexp(rows.weight, -np.frexp(most)[1]))
+    return rows._replace(weight=_in_rows(rows.weight))
+
+
+def _in_rows(weight):
+    """Weights whose sum is the number of rows that they stand for.
+
+    Whole numbers are counts: a weight of 2 is the row given twice, without weights each
+    counts once. Any others are relative: they stand for Kish's effective number of rows.
+    """
+    whole = (weight == np.floor(weight)).all()
+    if whole and weight.sum() <= MOST_ROWS:
+        return weight
+    # By a power of two first, so that their squares are floating-point numbers too.
+    weight = np.ldexp(weight, -np.frexp(weight.max())[1])
+    return weight * (weight.sum() / np.square(weight).sum())
 
 
 def check_y(X, y, meaning="ignored here"):

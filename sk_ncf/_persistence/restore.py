@@ -1,5 +1,7 @@
 """A fitted estimator put together again from values, each of which is checked."""
 
+from dataclasses import replace
+
 import numpy as np
 import sklearn
 import torch
@@ -7,6 +9,7 @@ from sklearn.utils import check_random_state
 
 from sk_ncf._classes.class_pairs import ClassLabels
 from sk_ncf._flow.characteristics import CharacteristicFlow
+from sk_ncf._flow.plane import Plane
 from sk_ncf._flow.potential import MeanPotential, Potential
 from sk_ncf._flow.preconditioner import (
     QUADRATIC,
@@ -152,14 +155,24 @@ def _frames(states, cost, d, one_map, n_classes):
     return frames * n_classes if one_map else frames
 
 
-def _frame(source, target, unit, extent, cost, d):
+def _frame(source, target, unit, extent, cost, d, plane=None):
     unit = _float("the unit of a cost", unit, positive=True)
     if extent is not None:
         cost = cost.within(_float("the extent of the rows", extent, positive=True))
     sides = [_affine_map(**side, d=d) for side in (source, target)]
     if not isinstance(cost, QUADRATIC):
         _check_scale(*sides, np.eye(d))
-    return Preconditioner.of_maps(*sides, unit, cost)
+    frame = Preconditioner.of_maps(*sides, unit, cost)
+    return frame if plane is None else replace(frame, plane=_plane(**plane, d=d))
+
+
+def _plane(source, target, projector, d):
+    for point in (source, target):
+        _array("a point of a plane", point, (d,), "f")
+    _array("the projector of a plane", projector, (d, d), "f")
+    if not np.allclose(projector @ projector, projector, atol=1e-6):
+        raise ModelFileError("the projector of a plane is none")
+    return Plane(source, target, projector)
 
 
 def _check_scale(source, target, eye):

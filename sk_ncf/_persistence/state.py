@@ -106,7 +106,8 @@ def _of_preconditioners(estimator):
 def _of_frame(frame):
     sides = {side: dict(vars(getattr(frame, side))) for side in SIDES}
     extent = getattr(frame.original_cost, "_extent", None)
-    return {**sides, "unit": frame.unit, "extent": extent}
+    plane = None if frame.plane is None else dict(vars(frame.plane))
+    return {**sides, "unit": frame.unit, "extent": extent, "plane": plane}
 
 
 def _of_stream(estimator):

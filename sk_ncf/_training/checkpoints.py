@@ -119,7 +119,7 @@ def _add_rows(digest, sample, chunk=65536):
     if sample is None:
         digest.update(b"none")
         return
-    digest.update(repr(sample.X.shape).encode())
+    digest.update(repr((sample.X.shape, sample.total)).encode())
     for start in range(0, len(sample), chunk):
         rows = np.ascontiguousarray(sample.X[start : start + chunk])
         digest.update(rows.dtype.str.encode())

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral
 
@@ -12,8 +12,10 @@ from sklearn.utils import check_random_state
 from skorch.callbacks import Callback, PrintLog
 
 from sk_ncf._flow.characteristics import CharacteristicFlow
+from sk_ncf._flow.plane import common_plane
 from sk_ncf._flow.potential import MeanPotential
 from sk_ncf._flow.preconditioner import Preconditioner, common_cost
+from sk_ncf._samples.atoms import weight_to_split
 from sk_ncf._samples.reference import output_rows
 from sk_ncf._samples.sample import unique_rows
 from sk_ncf._samples.splits import held_out_rows, joined, parted, stacked
@@ -97,8 +99,11 @@ class FitSession:
         samples = self._samples(pairs)
         self.checkpoint = None if stream else checkpoint_of(estimator, samples, pooled)
         self.preconditioners = self._preconditioners(samples, pooled)
-        self.n_samples = max(sum(map(len, side)) for side in zip(*samples, strict=True))
+        self.n_samples = max(
+            sum(sample.n_rows for sample in side) for side in zip(*samples, strict=True)
+        )
         self.ensemble_size = self._members(self.n_samples)
+        self.to_split = _to_split(samples)
         self._split(samples)
 
     def feed(self, estimator, pairs):
@@ -107,6 +112,7 @@ class FitSession:
         A class without rows on a side, None there, rests.
         """
         self.estimator, self.stream = estimator, True
+        self.to_split = None  # that of the first call stands
         self._split(self._samples(pairs))
 
     def resumed(self):
@@ -160,15 +166,16 @@ class FitSession:
     def _preconditioners(self, samples, pooled):
         """One of every class; the same one, where the classes share the map."""
         if self.shared:
-            whole = [
-                np.concatenate([s.X for s in side])
-                for side in zip(*samples, strict=True)
-            ]
-            samples = [tuple(map(unique_rows, whole))]
+            samples = [tuple(map(_together, zip(*samples, strict=True)))]
         moments = [(source.moments, target.moments) for source, target in samples]
         cost = self.estimator.cost_
         check_cost(cost, self.n_features, max(map(_scale, moments)) or 1.0)
         fitted = Preconditioner.fit_classes(samples, cost, pooled)
+        planes = _planes(samples, pooled)
+        fitted = [
+            replace(frame, plane=plane)
+            for frame, plane in zip(fitted, planes, strict=True)
+        ]
         return fitted * self.n_classes if self.shared else fitted
 
     def _members(self, n_samples):
@@ -268,10 +275,7 @@ class FitSession:
 
     def _n_training(self):
         """Rows to train on of the smaller side of every class, shape (K,)."""
-        sizes = [
-            [0 if fold[0] is None else len(fold[0]) for fold in parts.train]
-            for parts in self.parts
-        ]
+        sizes = [[_n_draws(fold[0]) for fold in parts.train] for parts in self.parts]
         return np.min(sizes, axis=1)
 
     def _too_few(self):
@@ -385,7 +389,7 @@ class FitSession:
             # Of what is drawn there is no end to pass over.
             sides = zip((sources, targets), self.given, strict=True)
             folds = [fold for side, given in sides if given for fold in side]
-            longer = max(len(fold) for fold in folds if fold is not None)
+            longer = max(fold.n_rows for fold in folds if fold is not None)
             self.n_steps = math.ceil(longer / (n_processes * batch_size))
         return PairSampler(
             sources,
@@ -463,6 +467,34 @@ def _named(callback, names):
 def _distinct(rows):
     """The sample of a side; None where a stream brought nothing of a class."""
     return unique_rows(rows.X, rows.weight) if len(rows.X) else None
+
+
+def _n_draws(sample):
+    """Draws to train on: none where there is a single distinct row."""
+    return 0 if sample is None or len(sample) < 2 else sample.n_rows
+
+
+def _planes(samples, pooled):
+    """The plane of every class; classes whose moments are pooled have a common one."""
+    planes = [None if k in pooled else common_plane(*s) for k, s in enumerate(samples)]
+    if pooled:
+        sides = zip(*(samples[k] for k in pooled), strict=True)
+        common = common_plane(*map(_together, sides))
+        planes = [common if k in pooled else p for k, p in enumerate(planes)]
+    return planes
+
+
+def _to_split(samples):
+    """Share of the source's weight that would have to be split, in all classes."""
+    pairs = [pair for pair in samples if None not in pair]
+    total = sum(source.total for source, _ in pairs)
+    return sum(s.total * weight_to_split(s, t) for s, t in pairs) / (total or 1.0)
+
+
+def _together(samples):
+    """The rows of all classes as one sample."""
+    weight = np.concatenate([s.weight * s.total for s in samples])
+    return unique_rows(np.concatenate([s.X for s in samples]), weight)
 
 
 def _scale(moments):
