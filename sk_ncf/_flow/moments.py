@@ -1,11 +1,52 @@
 """Means and covariances of weighted rows."""
 
+from typing import Any, Protocol
+
 import numpy as np
 
-__all__ = ["effective_size", "weighted_moments"]
+__all__ = ["RowArray", "WeightedRows", "effective_size", "weighted_moments"]
 
 
 LEAST_VARIANCE = 1e-280  # below which covariances lose their digits
+
+
+class RowArray(Protocol):
+    """An array of rows (n, d), or a view of some rows of a larger one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of rows and of features."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: Any, /) -> np.ndarray: ...
+
+
+class WeightedRows(Protocol):
+    """What the maps need of a :class:`~sk_ncf._samples.sample.Sample`."""
+
+    @property
+    def X(self) -> RowArray:
+        """Distinct rows."""
+        ...
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows, repeated ones included."""
+        ...
+
+    @property
+    def effective_size(self) -> float:
+        """Effective number of rows (Kish, 1965)."""
+        ...
+
+    @property
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (d,) and covariance (d, d)."""
+        ...
+
+    def __len__(self) -> int: ...
 
 
 def weighted_moments(X, weight, chunk=65536):

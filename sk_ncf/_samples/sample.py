@@ -17,6 +17,10 @@ __all__ = [
 ]
 
 
+# A row is an atom if it has this many copies and this share of the weight.
+COPIES, ATOM = 5, 1e-3
+
+
 class RowView:
     """Some rows of an array, by index: the rows are copied where they are looked at.
 
@@ -50,13 +54,46 @@ class Sample:
     X : ndarray or RowView of shape (n, d)
     weight : ndarray of shape (n,)
         Equal weights take no memory (:func:`equal_weights`).
+    total : float
+        Rows that the weights stand for: a row of weight w is worth `total` w copies.
+        By default there is one copy of each row.
     """
 
     X: np.ndarray | RowView
     weight: np.ndarray
+    total: float = 0.0  # becomes n
+
+    def __post_init__(self):
+        object.__setattr__(self, "total", float(self.total or len(self.X)))
 
     def __len__(self):
         return len(self.X)
+
+    @cached_property
+    def counts(self):
+        """Draws that every row stands for (n,): its copies if it is an atom, else one.
+
+        A few copies of a light row, as oversampling makes them, say no more than one.
+        """
+        n = len(self)
+        if is_equal(self.weight):
+            copies = self.total / n
+            atoms = copies >= COPIES and n * ATOM <= 1
+            return np.broadcast_to(copies if atoms else 1.0, n)
+        copies = self.total * self.weight
+        return np.where((copies >= COPIES) & (self.weight >= ATOM), copies, 1.0)
+
+    @cached_property
+    def n_rows(self):
+        """Number of draws that the sample stands for: its size, atoms counted by copy."""
+        return len(self) if self.counts.max() == 1 else round(self.counts.sum())
+
+    @cached_property
+    def effective_size(self):
+        """Kish's number of equally weighted draws worth these."""
+        if is_equal(self.weight):
+            return float(self.counts.sum())
+        return 1 / np.sum(np.square(self.weight) / self.counts)
 
     @cached_property
     def moments(self):
@@ -68,9 +105,26 @@ class Sample:
         view = isinstance(self.X, RowView)
         X = RowView(self.X.base, self.X.index[index]) if view else self.X[index]
         if is_equal(self.weight):
-            return Sample(X, equal_weights(len(X)))
+            total = self.total * len(X) / len(self)
+            return Sample(X, equal_weights(len(X)), total)
         weight = self.weight[index]
-        return Sample(X, weight / weight.sum())
+        share = weight.sum()
+        return Sample(X, weight / share, self.total * share)
+
+    def reweighted(self, weight):
+        """The rows whose new weight is positive; these are parts of the present ones."""
+        keep = np.flatnonzero(weight > 0)
+        part, weight = self.take(keep), weight[keep]
+        return Sample(part.X, weight / weight.sum(), self.total * weight.sum())
+
+    def repeated(self, times=None):
+        """Every row as so many equal rows: an atom by default as often as it has copies."""
+        times = self.counts if times is None else times
+        times = np.rint(times).astype(int)
+        if times.max() == 1:
+            return self
+        part = self.take(np.repeat(np.arange(len(self)), times))
+        return Sample(part.X, np.repeat(self.weight / times, times), self.total)
 
 
 def equal_weights(n):
@@ -87,18 +141,20 @@ def unique_rows(X, weight=None):
     """Distinct rows in lexicographic order, the weights of equal rows added up.
 
     A row of weight 2 and the same row given twice are then the same sample, whatever
-    the order of rows; and no copy of a training row is ever held out.
+    the order of rows. Weights are in rows: their sum is the number of rows they stand
+    for. Without weights every row counts once.
     """
-    weight = equal_weights(len(X)) if weight is None else np.asarray(weight)
+    weight = np.broadcast_to(1.0, len(X)) if weight is None else np.asarray(weight)
     order, first = _lexicographic(X)
     if is_equal(weight) and first.all():
-        return Sample(RowView(X, order), equal_weights(len(order)))
+        total = weight[0] * len(order)
+        return Sample(RowView(X, order), equal_weights(len(order)), total)
     summed = np.add.reduceat(weight[order].astype(float), np.flatnonzero(first))
-    order = order[first]
+    order, total = order[first], summed.sum()
     if np.ptp(summed) == 0:
-        return Sample(RowView(X, order), equal_weights(len(order)))
+        return Sample(RowView(X, order), equal_weights(len(order)), total)
     keep = summed > 0
-    return Sample(RowView(X, order[keep]), summed[keep] / summed.sum())
+    return Sample(RowView(X, order[keep]), summed[keep] / total, total)
 
 
 def _lexicographic(X, at_once=2**20):

@@ -316,6 +316,7 @@ class DiagnosticsMixin:
             self._session.supports,
             check_random_state(random_state),
             n_permutations,
+            getattr(self, "weight_to_split_", 0.0),  # older files have none
         )
         if not found.trusted:
             warnings.warn(found.verdict, MapQualityWarning, stacklevel=2)
