@@ -277,6 +277,9 @@ class NCFTransport(
     np.True_
     """
 
+    _session: FitSession
+    _labels: ClassLabels | None
+
     _parameter_constraints: dict = {
         "cost": [StrOptions(set(COSTS)), Cost],
         "cost_params": [dict, None],
@@ -744,13 +747,14 @@ class NCFTransport(
         name: str = "sample_label",
     ) -> np.ndarray | None:
         """Class codes of rows; None if there is one map for all."""
-        if not self._maps_per_class():
+        labels = self._labels
+        if labels is None or not labels.per_class:
             return None
         mask = np.ones(len(rows), dtype=bool) if mask is None else mask
         if label is None or as_array(name, label).ndim == 0:
             label = [label] * len(mask)
-        labels = checked_labels(name, label, len(mask))[mask]
-        return self._labels.codes(rows, labels, source, name)
+        given = checked_labels(name, label, len(mask))[mask]
+        return labels.codes(rows, given, source, name)
 
     def _transport_map(self) -> TransportMap:
         return TransportMap(

@@ -16,6 +16,7 @@ ROOT = Path(sk_ncf.__file__).parent
 # A module may import from modules of lower levels and from its own folder.
 LEVELS = {
     "_version": 0,
+    "_files": 0,
     "_inputs": 0,
     "costs": 1,
     "_flow": 2,

@@ -29,7 +29,7 @@ MAX_CHARACTERS = 2**28  # an array stores every string with the length of the lo
 # Parameters that only a fit uses.
 FIT_PARAMETERS = ("skorch_net", "callbacks")
 
-Path = tuple[str, ...]  # where a value belongs: group, name and, inside it, the keys
+Path = tuple[str, ...]  # of a value: its group, its name and the keys inside it
 
 
 class Encoder:

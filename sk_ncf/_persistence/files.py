@@ -158,7 +158,9 @@ def load(path: str | os.PathLike[str], *, classifiers: bool = True) -> NCFTransp
     except DECODING_ERRORS as error:
         reason = str(error)
         if not isinstance(error, ModelFileError):
-            reason = f"it holds what no fit has ({type(error).__name__}: {error})"
+            reason = (
+                f"it holds values that no fit has ({type(error).__name__}: {error})"
+            )
         raise ModelFileError(
             f"{os.fspath(path)!r} cannot be loaded: {reason}"
         ) from error

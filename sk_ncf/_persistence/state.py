@@ -7,7 +7,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sk_ncf._classes.class_pairs import ClassLabels
-from sk_ncf._flow.potential import MeanPotential, Potential
+from sk_ncf._flow.potential import BasePotential, MeanPotential, Potential
 from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf.estimator import CLASS_ATTRIBUTES, NCFTransport
 
@@ -86,9 +86,10 @@ def _settings(estimator: NCFTransport) -> State:
 
 
 def _potential_state(estimator: NCFTransport) -> State:
-    potential, ensemble_size = estimator.flow_.potential, 1
+    potential: BasePotential = estimator.flow_.potential
+    ensemble_size = 1
     if isinstance(potential, MeanPotential):
-        potential, ensemble_size = potential.members, potential.ensemble_size
+        ensemble_size, potential = potential.ensemble_size, potential.members
     if type(potential) is not Potential:
         raise ValueError(
             "skorch_net cannot be saved, got a module of your own, which only its code "

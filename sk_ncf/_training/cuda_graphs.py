@@ -65,7 +65,7 @@ class GraphedFunction:
 
 
 def call_on_side_stream(function: Callable[[], Any], device: torch.device) -> Any:
-    """The value of ``function()``, computed on a stream of its own, as in a capture."""
+    """The value of ``function()``, computed on a separate stream, as in a capture."""
     current, side = torch.cuda.current_stream(device), torch.cuda.Stream(device)
     side.wait_stream(current)
     with torch.cuda.stream(side):

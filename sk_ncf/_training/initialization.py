@@ -1,12 +1,13 @@
 """The flow that a training starts from, and the flow of an ensemble."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 from skorch import NeuralNet
 
 from sk_ncf._flow.characteristics import CharacteristicFlow
-from sk_ncf._flow.potential import MeanPotential, ModulePotential, Potential
+from sk_ncf._flow.potential import BasePotential, MeanPotential, Potential
 from sk_ncf._flow.preconditioner import Preconditioner, common_cost
 from sk_ncf._training.defaults import check_layer_sizes
 from sk_ncf._training.net import build_potential
@@ -50,15 +51,15 @@ def ensemble_mean(
 ) -> CharacteristicFlow:
     """The flow of the mean potential of every ensemble; changes `flow`."""
     if ensemble_size > 1:
-        flow.potential = MeanPotential(flow.potential, ensemble_size)
+        members = cast(
+            Potential, flow.potential
+        )  # a module of one's own has no ensemble
+        flow.potential = MeanPotential(members, ensemble_size)
         flow.cost = common_cost(preconditioners)
     return flow
 
 
-def copy_weights(
-    potential: Potential | ModulePotential,
-    other: Potential | ModulePotential | MeanPotential,
-) -> None:
+def copy_weights(potential: BasePotential, other: BasePotential) -> None:
     """Copy the weights of another potential, if all are of the same shape."""
     if isinstance(other, MeanPotential):
         other = other.members

@@ -88,7 +88,7 @@ class NCFNet(NeuralNet):
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         state.pop("_graph", None)
-        # skorch pickles module_ apart; module, the same object, would be a second copy.
+        # skorch pickles module_ separately: module, the same object, would be a copy.
         if "module_" in vars(self) and self.module is self.module_:
             state["module"] = None
         return state

@@ -133,7 +133,7 @@ class Trainer:
             Classes that keep the initialization in any case.
         stream : bool
             Whether the net will be trained further. If not, it gets the selected
-            weights too, and what the training has stored is discarded.
+            weights too, and the state of the training is discarded.
         """
         weights, step = self.risk.chosen(torch.from_numpy(small))
         fitted = copy.deepcopy(self.flow)
@@ -145,10 +145,11 @@ class Trainer:
         return fitted, step.numpy()
 
     def _finish(self, weights: dict[str, Tensor]) -> None:
-        """Discard what only a stream continues with, several times the size of the map.
+        """Select the weights and discard the state of the training.
 
-        This is the optimizer's state and the averaged and selected weights. A warm start
-        and a `partial_fit` after a fit start from the weights of the fitted flow.
+        The optimizer's state and the averaged and selected weights are several times as
+        large as the map, and only a stream needs them. A warm start and a `partial_fit`
+        after a fit start from the weights of the fitted flow.
         """
         self.flow.load_state_dict(weights)
         self.net.optimizer_.state.clear()

@@ -33,7 +33,10 @@ RowPair = tuple[np.ndarray, np.ndarray]  # source, target
 class Session(Protocol):
     """What the diagnostics need from the training session of a fit."""
 
-    supports: list[SupportPair]
+    @property
+    def supports(self) -> list[SupportPair]:
+        """Subsamples of the rows of both sides of every class."""
+        ...
 
 
 class DiagnosticsMixin:
