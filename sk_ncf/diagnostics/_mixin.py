@@ -26,7 +26,6 @@ from sk_ncf.diagnostics._report import Diagnostics, MapQualityWarning
 
 __all__ = ["DiagnosticsMixin"]
 
-
 RowPair = tuple[np.ndarray, np.ndarray]  # source, target
 
 
