@@ -31,12 +31,14 @@ from sk_ncf._inputs.validation import (
     source_mask,
 )
 from sk_ncf._inputs.warn import warn
+from sk_ncf._samples.atoms import REPORTED_SHARE, SPLIT_MESSAGE
 from sk_ncf._training.devices import resolve_device
 from sk_ncf._training.fit_result import FitResult
 from sk_ncf._training.fit_session import FitSession
 from sk_ncf._version import __version__, check_version
 from sk_ncf.costs import Cost
 from sk_ncf.costs._registry import COSTS, make_cost
+from sk_ncf.diagnostics import MapQualityWarning
 from sk_ncf.diagnostics._mixin import DiagnosticsMixin
 from sk_ncf.objectives import Objective
 from sk_ncf.objectives._registry import (
@@ -236,6 +238,10 @@ class NCFTransport(
     best_iter_ : int, or ndarray of int of shape (n_classes,)
         Gradient step of the selected checkpoint; 0 is the initialization. With
         ``class_conditional="per_class"`` one for every class.
+    weight_to_split_ : float
+        Fraction of the weight of the source rows that is in repeated values and would
+        have to be split, because no value of the target rows is as frequent. The fit
+        warns from 0.05 on.
     stop_reason_ : str
         Why the training ended: "converged", "max_iter", "initialization" (nothing was
         better than the initialization), "diverged", "interrupted" (Ctrl-C), "callback"
@@ -405,7 +411,8 @@ class NCFTransport(
         sample_domain : int or array-like of shape (n_samples,), default=None
             Rows of X with values >= 0 are source, < 0 target.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows of X, >= 0. A row of weight 2 counts as two rows.
+            Weights of the rows of X, >= 0. Whole numbers are counts: a row of weight 2
+            counts as two rows. All other weights are relative, whatever their sum.
         target_weight : array-like of shape (n_target_samples,), default=None
             Weights of the rows of X_target, >= 0.
 
@@ -418,6 +425,14 @@ class NCFTransport(
         ValueError
             If a parameter or the data are not valid; the message names which. The
             estimator is then as it was before.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the training diverged or was interrupted.
+        MapQualityWarning
+            If many source rows share a value that would have to be split
+            (`weight_to_split_`).
         """
         self._check_parameters()
         given = X, y, X_target, y_target, sample_domain, sample_weight, target_weight
@@ -530,7 +545,15 @@ class NCFTransport(
             warn(result.message, ConvergenceWarning)
         if labels is not None and result.small.any():
             self._warn_of_small_classes(result.small)
+        if session.weight_to_split is not None:
+            self._set_weight_to_split(session.weight_to_split)
         return self
+
+    def _set_weight_to_split(self, share: float) -> None:
+        self.weight_to_split_ = share
+        if share >= REPORTED_SHARE:
+            message = SPLIT_MESSAGE.format(share=share, side="source", other="target")
+            warn(message, MapQualityWarning)
 
     def _set_class_attributes(self, labels: ClassLabels | None) -> None:
         for name in CLASS_ATTRIBUTES:  # of an earlier fit

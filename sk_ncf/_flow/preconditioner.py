@@ -25,6 +25,7 @@ from sk_ncf._flow.moments import (
     effective_size,
     weighted_moments,
 )
+from sk_ncf._flow.plane import Plane
 from sk_ncf._flow.shrinkage import shrink_covariances
 from sk_ncf.costs import Cost, QuadraticForm, SquaredEuclidean
 from sk_ncf.costs._affine import AffineCost
@@ -70,6 +71,8 @@ class Preconditioner:
         lambda: c(x, y) = lambda c'(x', y') + (a function of x) + (a function of y).
     original_cost : Cost
         The cost between rows in the original variables.
+    plane : Plane or None
+        What the rows of neither side vary in.
     """
 
     source: AffineMap
@@ -77,6 +80,7 @@ class Preconditioner:
     cost: Cost
     unit: float
     original_cost: Cost
+    plane: Plane | None = None
 
     @classmethod
     def fit_classes(cls, samples, cost, pooled):
@@ -91,7 +95,7 @@ class Preconditioner:
                 fitted.append(cls.of_moments(cost, pooled[k]))
                 continue
             moments = [side.moments for side in sides]
-            sizes = [effective_size(side.weight) for side in sides]
+            sizes = [side.effective_size for side in sides]
             fitted.append(cls.of_moments(cost, moments, sizes, careful))
         return fitted
 

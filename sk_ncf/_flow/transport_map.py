@@ -120,11 +120,16 @@ class TransportMap:
         out = np.empty_like(X, order="C")
         for frame, flow, rows in self._by_class(len(X), codes, X.dtype):
             before, after = getattr(frame, from_side), getattr(frame, to_side)
-            x = self._tensor(before.forward(X[rows]), X.dtype)
+            plane = frame.plane
+            part = X[rows] if plane is None else plane.project(X[rows], from_side)
+            x = self._tensor(before.forward(part), X.dtype)
             with torch.no_grad():
                 mapped = function(flow, x)[0].cpu().double().numpy()
             with np.errstate(over="ignore", invalid="ignore"):
-                out[rows] = after.inverse(mapped)
+                mapped = after.inverse(mapped)
+                if plane is not None:
+                    mapped = plane.restore_offset(mapped, X[rows], from_side, to_side)
+                out[rows] = mapped
         return check_finite(out, "The map")
 
     def _potential(

@@ -32,6 +32,7 @@ __all__ = [
 
 
 DTYPES = [np.float64, np.float32]
+MAX_COUNT = 2.0**53  # largest number of rows that a float can count
 
 
 class Rows(NamedTuple):
@@ -177,8 +178,20 @@ def _checked_sample(domain: str, rows: Rows, may_be_empty: bool) -> Rows | None:
         raise ValueError(f"The weights of the {domain} rows are all zero.")
     if rows.weight.strides == (0,):
         return rows
-    # Scaled by a power of two, so that the squares of the weights are finite.
-    return rows._replace(weight=np.ldexp(rows.weight, -np.frexp(largest)[1]))
+    return rows._replace(weight=_weight_in_rows(rows.weight))
+
+
+def _weight_in_rows(weight: np.ndarray) -> np.ndarray:
+    """Weights scaled so that their sum is a number of rows.
+
+    Whole numbers are counts and not scaled: a row of weight 2 is a row given twice. The
+    sum of all other weights becomes their effective number of rows (Kish, 1965).
+    """
+    if (weight == np.floor(weight)).all() and weight.sum() <= MAX_COUNT:
+        return weight
+    # First by a power of two, so that the squares of the weights are finite.
+    weight = np.ldexp(weight, -np.frexp(weight.max())[1])
+    return np.asarray(weight * (weight.sum() / np.square(weight).sum()))
 
 
 def check_y(X: Any, y: Any, meaning: str = "ignored here") -> None:

@@ -1,6 +1,7 @@
 """A fitted estimator rebuilt from its state; every value is checked."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.utils import check_random_state
 
 from sk_ncf._classes.class_pairs import ClassLabels
 from sk_ncf._flow.characteristics import CharacteristicFlow
+from sk_ncf._flow.plane import Plane
 from sk_ncf._flow.potential import MeanPotential, Potential
 from sk_ncf._flow.preconditioner import (
     QUADRATIC,
@@ -86,6 +88,7 @@ def _set_fitted(estimator: NCFTransport, values: State) -> None:
             raise ModelFileError(f"it has an attribute {name}, which no fit sets")
         setattr(estimator, name, value)
     checked_int("n_iter_", values["n_iter_"], 0)
+    checked_float("weight_to_split_", values.get("weight_to_split_", 0.0))
     steps = np.asarray(values["best_iter_"])
     valid = isinstance(values["history_"], list) and type(values["stop_reason_"]) is str
     if not valid or steps.dtype.kind != "i":
@@ -172,7 +175,13 @@ def _preconditioners(
 
 
 def _preconditioner(
-    source: State, target: State, unit: Any, extent: Any, cost: Cost, d: int
+    source: State,
+    target: State,
+    unit: Any,
+    extent: Any,
+    cost: Cost,
+    d: int,
+    plane: State | None = None,
 ) -> Preconditioner:
     unit = checked_float("the unit of a cost", unit, positive=True)
     if extent is not None:
@@ -182,7 +191,17 @@ def _preconditioner(
     of_source, of_target = _affine_map(**source, d=d), _affine_map(**target, d=d)
     if not isinstance(cost, QUADRATIC):
         _check_scale(of_source, of_target, np.eye(d))
-    return Preconditioner.of_maps(of_source, of_target, unit, cost)
+    found = Preconditioner.of_maps(of_source, of_target, unit, cost)
+    return found if plane is None else replace(found, plane=_plane(**plane, d=d))
+
+
+def _plane(source: Any, target: Any, projector: Any, d: int) -> Plane:
+    for point in (source, target):
+        checked_array("a point of a plane", point, (d,), "f")
+    checked_array("the projector of a plane", projector, (d, d), "f")
+    if not np.allclose(projector @ projector, projector, atol=1e-6):
+        raise ModelFileError("the projector of a plane is not a projection")
+    return Plane(source, target, projector)
 
 
 def _check_scale(source: AffineMap, target: AffineMap, eye: np.ndarray) -> None:

@@ -13,7 +13,9 @@ def held_out_folds(sample, ensemble_size, fraction, at_most, rng):
     """For each member the rows it trains on, and those apart that judge it.
 
     Every member sets `fraction` of the rows apart (all members together `at_most`), as
-    far as there are rows each its own; a sample too small to part judges itself.
+    far as there are rows each its own; a sample too small to part judges itself. Of the
+    copies of an atom each part has its share, and what is held out is repeated; of any
+    other row no copy is on both sides.
 
     Returns
     -------
@@ -21,17 +23,41 @@ def held_out_folds(sample, ensemble_size, fraction, at_most, rng):
     """
     if sample is None:
         return [(None, None)] * ensemble_size
-    n = len(sample)
+    n = sample.n_rows
     size = min(at_most // ensemble_size, int(np.ceil(fraction * n)), n - 2)
+    atoms = sample.counts > 1
+    single = np.flatnonzero(~atoms)
     if size < 1:
         return [(sample, sample)] * ensemble_size
-    order = random_rows(n, ensemble_size * size, rng)
+    taken = size if not atoms.any() else int(size * len(single) / n + rng.uniform())
+    order = random_rows(len(single), ensemble_size * taken, rng)
     folds = []
     for k in range(ensemble_size):
-        apart = np.zeros(n, dtype=bool)
-        apart[order[np.arange(k * size, (k + 1) * size) % len(order)]] = True
-        folds.append((sample.take(~apart), sample.take(apart)))
+        share = np.zeros(len(sample))
+        share[atoms] = _shares(sample.counts[atoms], size / n, rng)
+        if taken:
+            places = np.arange(k * taken, (k + 1) * taken) % len(order)
+            share[single[order[places]]] = 1.0
+        if not share.any():
+            share[sample.counts.argmax()] = 1 / sample.counts.max()
+        folds.append(_parted(sample, share))
     return folds
+
+
+def _shares(copies, fraction, rng):
+    """The held-out share of each atom: `fraction`, or one copy by chance if that is less."""
+    apart = copies * fraction
+    one = (rng.uniform(size=len(apart)) < apart) / copies
+    return np.where(apart >= 1, fraction, one)
+
+
+def _parted(sample, share):
+    """The kept and the held-out part, from the share of each row that is held out."""
+    apart = share > 0
+    if (share[apart] == 1).all():
+        return sample.take(~apart), sample.take(apart)
+    kept, held_out = (sample.reweighted(sample.weight * s) for s in (1 - share, share))
+    return kept, held_out.repeated(np.maximum(1, (sample.counts * share)[apart]))
 
 
 def split_rows(sample, fraction, at_most, rng):

@@ -5,12 +5,13 @@ from typing import NamedTuple
 import numpy as np
 
 from sk_ncf._samples.held_out import held_out_folds, matched_to, split_rows
-from sk_ncf._samples.sample import Sample, random_rows
+from sk_ncf._samples.sample import Sample
 
 __all__ = ["Parts", "held_out_rows", "joined", "parted", "stacked"]
 
 AT_MOST_HELD_OUT = 4096
 AT_MOST_RESERVED = 1024
+FEWEST_DRAWN = 64  # rows that stand for a few of unequal weight
 
 
 class Parts(NamedTuple):
@@ -63,10 +64,16 @@ def parted(source, target, ensemble_size, fraction, rng):
 def _folds(sample, ensemble_size, fraction, rng):
     """Training rows and rows to judge by of every member, on one side."""
     if fraction is None and sample is not None:
-        every = np.sort(random_rows(len(sample), AT_MOST_HELD_OUT, rng))
-        return [(sample, sample.take(every))] * ensemble_size
-    share = 0.0 if sample is None else max(fraction, min(16 / len(sample), 0.25))
+        return [(sample, _bounded(sample, rng))] * ensemble_size
+    share = 0.0 if sample is None else max(fraction, min(16 / sample.n_rows, 0.25))
     return held_out_folds(sample, ensemble_size, share, AT_MOST_HELD_OUT, rng)
+
+
+def _bounded(sample, rng):
+    """All rows, or AT_MOST_HELD_OUT of them; atoms are repeated."""
+    if sample.n_rows > AT_MOST_HELD_OUT:
+        return held_out_folds(sample, 1, 1.0, AT_MOST_HELD_OUT, rng)[0][1]
+    return sample.take(np.sort(rng.permutation(len(sample)))).repeated()
 
 
 def _reserved(sample, rng):
@@ -74,15 +81,20 @@ def _reserved(sample, rng):
     if sample is None:
         return None, None
     kept, apart = split_rows(sample, 0.05, AT_MOST_RESERVED, rng)
-    return kept if len(kept) >= 4 else sample, sample if apart is None else apart
+    return kept if kept.n_rows >= 4 else sample, sample if apart is None else apart
 
 
-def _equally_weighted(sample, n=AT_MOST_RESERVED):
-    """Rows drawn in proportion to their weights where these differ."""
+def _equally_weighted(sample, at_most=AT_MOST_RESERVED):
+    """Rows drawn in proportion to their weights where these differ, about one by one."""
     if sample is None:
         return None
+    sample = sample.repeated()
+    n = min(len(sample), at_most)
     if np.ptp(sample.weight) <= 1e-12:
-        return sample.X[:n]
+        if n == len(sample):
+            return sample.X[:]
+    else:
+        n = max(n, FEWEST_DRAWN)
     places = (np.arange(n) + 0.5) / n
     index = np.searchsorted(np.cumsum(sample.weight), places)
     return sample.X[np.minimum(index, len(sample) - 1)]
@@ -103,7 +115,7 @@ def held_out_rows(parts, preconditioner):
 def _in_frame(side, folds, full):
     moments = side.moments(*full.moments)
     return [
-        Sample(matched_to(side.forward(f.X), f.weight, *moments), f.weight)
+        Sample(matched_to(side.forward(f.X), f.weight, *moments), f.weight, f.total)
         for f in folds
     ]
 
@@ -113,9 +125,10 @@ def joined(old, new, rng):
     if new is None:
         return old
     rows = np.concatenate([old.X, new.X])
-    weight = np.concatenate([old.weight * len(old), new.weight * len(new)])
+    weight = np.concatenate([old.weight * old.total, new.weight * new.total])
     keep = rng.permutation(len(rows))[:AT_MOST_HELD_OUT]
-    return Sample(rows[keep], weight[keep] / weight[keep].sum())
+    total = weight[keep].sum()
+    return Sample(rows[keep], weight[keep] / total, total)
 
 
 def stacked(samples):

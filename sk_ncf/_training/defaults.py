@@ -79,7 +79,7 @@ def resolve_ensemble_size(
     ----------
     estimator : NCFTransport
     n_samples : int
-        Distinct rows of the larger side.
+        Rows of the larger side; equal rows count once unless they are an atom.
     n_potentials : int
         Number of maps: that of the classes, or 1.
     stream : bool

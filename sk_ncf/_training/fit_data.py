@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -10,8 +11,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from sk_ncf._flow.plane import Plane, common_plane
 from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf._inputs.validation import Rows
+from sk_ncf._samples.atoms import weight_to_split
 from sk_ncf._samples.reference import output_rows
 from sk_ncf._samples.sample import Sample, unique_rows
 from sk_ncf._samples.splits import Parts, held_out_rows, joined, parted, stacked
@@ -25,6 +28,7 @@ __all__ = [
     "SamplePair",
     "distinct_samples",
     "fit_preconditioners",
+    "share_to_split",
 ]
 
 MIN_TRAINING_ROWS = 4  # a class with fewer keeps its initial map
@@ -70,13 +74,53 @@ def fit_preconditioners(
     # Only later calls of a stream may lack rows of a class.
     complete = cast("list[tuple[Sample, Sample]]", list(samples))
     if shared:
-        sides = zip(*complete, strict=True)
-        source, target = (np.concatenate([s.X for s in side]) for side in sides)
-        complete = [(unique_rows(source), unique_rows(target))]
+        source, target = (_concatenate(side) for side in zip(*complete, strict=True))
+        complete = [(source, target)]
     sizes = [_displacement_size(s.moments, t.moments) for s, t in complete]
     check_cost(cost, complete[0][0].X.shape[1], max(sizes) or 1.0)
-    fitted = Preconditioner.fit_classes(complete, cost, pooled)
+    fitted: list[Preconditioner] = [
+        replace(preconditioner, plane=plane)
+        for preconditioner, plane in zip(
+            Preconditioner.fit_classes(complete, cost, pooled),
+            _planes(complete, pooled),
+            strict=True,
+        )
+    ]
     return fitted * len(samples) if shared else fitted
+
+
+def _planes(
+    samples: Sequence[tuple[Sample, Sample]], pooled: dict[int, Any]
+) -> list[Plane | None]:
+    """The plane of every class; classes with pooled moments have a common plane."""
+    common = None
+    if pooled:
+        sides = zip(*(samples[k] for k in pooled), strict=True)
+        common = common_plane(*(_concatenate(side) for side in sides))
+    return [
+        common if k in pooled else common_plane(source, target)
+        for k, (source, target) in enumerate(samples)
+    ]
+
+
+def _concatenate(samples: Sequence[Sample]) -> Sample:
+    """The rows of all classes as one sample."""
+    weight = np.concatenate([s.weight * s.total for s in samples])
+    return unique_rows(np.concatenate([s.X for s in samples]), weight)
+
+
+def share_to_split(samples: Sequence[SamplePair]) -> float:
+    """Share of the source's weight that no map can transport, over all classes.
+
+    It is in repeated values that would have to be split
+    (:func:`~sk_ncf._samples.atoms.weight_to_split`).
+    """
+    total = to_split = 0.0
+    for source, target in samples:
+        if source is not None and target is not None:
+            total += source.total
+            to_split += source.total * weight_to_split(source, target)
+    return to_split / (total or 1.0)
 
 
 def _displacement_size(source: Moments, target: Moments) -> float:
@@ -156,7 +200,7 @@ class FitData:
         """Training rows of the smaller side of every class, shape (K,)."""
         assert self.parts is not None
         sizes = [
-            [0 if folds[0] is None else len(folds[0]) for folds in parts.train]
+            [_n_training_rows(folds[0]) for folds in parts.train]
             for parts in self.parts
         ]
         return np.min(sizes, axis=1)
@@ -184,7 +228,7 @@ class FitData:
         folds = [
             f for fs, given in zip(sides, is_given, strict=True) if given for f in fs
         ]
-        return max(len(fold) for fold in folds if fold is not None)
+        return max(fold.n_rows for fold in folds if fold is not None)
 
     def held_out_tensors(
         self, device: torch.device
@@ -205,6 +249,11 @@ class FitData:
         if not keep_validation:
             kept.held_out = None
         return kept
+
+
+def _n_training_rows(sample: Sample | None) -> int:
+    """Number of training rows; 0 if all are equal, since there is nothing to learn."""
+    return 0 if sample is None or len(sample) < 2 else sample.n_rows
 
 
 def _validation_rows(

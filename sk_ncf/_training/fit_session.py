@@ -34,6 +34,7 @@ from sk_ncf._training.fit_data import (
     SamplePair,
     distinct_samples,
     fit_preconditioners,
+    share_to_split,
 )
 from sk_ncf._training.fit_result import FitResult
 from sk_ncf._training.initialization import copy_weights, ensemble_mean, initial_flow
@@ -65,9 +66,16 @@ class FitSession:
         Pooled moments, for small classes, that replace those of their own rows.
     stream : bool, default=False
         Whether this is a :meth:`~sk_ncf.NCFTransport.partial_fit`.
+
+    Attributes
+    ----------
+    weight_to_split : float or None
+        Share of the source's weight that would have to be split; None after the first
+        call of a stream.
     """
 
     estimator: TransportParameters | None
+    weight_to_split: float | None = None
     checkpoint: Checkpoint | None = None
     trainer: Trainer | None = None
 
@@ -89,8 +97,11 @@ class FitSession:
         self.preconditioners: list[Preconditioner] = fit_preconditioners(
             samples, estimator.cost_, pooled, self.shared
         )
-        sizes = [[len(s) for s in side if s] for side in zip(*samples, strict=True)]
-        self.n_samples = max(map(sum, sizes))
+        self.n_samples = max(
+            sum(sample.n_rows for sample in side if sample is not None)
+            for side in zip(*samples, strict=True)
+        )
+        self.weight_to_split = share_to_split(samples)
         self.ensemble_size = resolve_ensemble_size(
             estimator, self.n_samples, self.n_potentials, stream
         )
@@ -124,6 +135,7 @@ class FitSession:
         side; its potential is then not trained.
         """
         self.estimator, self.stream = estimator, True
+        self.weight_to_split = None
         self._add_data(self._samples(pairs))
 
     def copy_for_training(self) -> "FitSession":

@@ -1,6 +1,7 @@
 """Paired minibatches of source and target rows."""
 
 import math
+from itertools import product
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ __all__ = ["PairSampler", "smoothing_scale"]
 
 
 DRAWN = 2_000_000  # values of either side drawn at a time
+SIDES = ("source", "target")
 
 
 def smoothing_scale(n_samples, n_features):
@@ -63,10 +65,17 @@ class PairSampler(IterableDataset):
         device,
         smoothing=0.0,
     ):
-        frames = zip(*((p.source, p.target) for p in preconditioners), strict=True)
+        distinct = {id(p): p for p in preconditioners}  # members share theirs
+        directions = {
+            (k, name): _noise_directions(p, name)
+            for (k, p), name in product(distinct.items(), SIDES)
+        }
         self.sources, self.targets = (
-            [(s, _cumulative(s), frame) for s, frame in zip(side, sides, strict=True)]
-            for side, sides in zip((sources, targets), frames, strict=True)
+            [
+                (s, _cumulative(s), getattr(p, name), directions[id(p), name])
+                for s, p in zip(side, preconditioners, strict=True)
+            ]
+            for name, side in zip(SIDES, (sources, targets), strict=True)
         )
         pairs = zip(sources, targets, strict=True)
         present = [not (s is None or t is None) for s, t in pairs]
@@ -91,7 +100,7 @@ class PairSampler(IterableDataset):
     def _draw(self, samples, n_batches):
         """Rows of shape [n_batches, K, batch_size, d]."""
         drawn = []
-        for sample, cumulative, side in samples:
+        for sample, cumulative, side, directions in samples:
             if sample is None:
                 drawn.append(np.zeros((n_batches, self.batch_size, self.n_features)))
                 continue
@@ -102,7 +111,9 @@ class PairSampler(IterableDataset):
                 index = np.searchsorted(cumulative, places, side="right")
             rows = side.forward(sample.X[np.minimum(index, len(sample) - 1)])
             if self.smoothing:
-                rows += self.smoothing * self.rng.standard_normal(rows.shape)
+                noise = self.rng.standard_normal(rows.shape)
+                noise = noise if directions is None else noise @ directions
+                rows += self.smoothing * noise
             drawn.append(rows.reshape(n_batches, self.batch_size, -1))
         return self._placed(np.stack(drawn, 1))
 
@@ -125,6 +136,14 @@ class PairSampler(IterableDataset):
         ts = self._placed(times)
         for x, y, t in zip(xs, ys, ts, strict=True):
             yield {"x": x, "y": y, "t": t, "present": self.present}, y.new_zeros(())
+
+
+def _noise_directions(preconditioner, side):
+    """Projector on the directions that rows vary in; None if they vary in all."""
+    plane = preconditioner.plane
+    if plane is None:
+        return None
+    return plane.directions(getattr(preconditioner, side).matrix)
 
 
 def _cumulative(sample):

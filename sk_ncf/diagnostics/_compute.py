@@ -24,7 +24,8 @@ from scipy.spatial.distance import cdist
 from scipy.stats import combine_pvalues
 
 from sk_ncf._flow.preconditioner import Preconditioner
-from sk_ncf._samples.sample import random_rows
+from sk_ncf._samples.atoms import REPORTED_SHARE, weight_to_split
+from sk_ncf._samples.sample import random_rows, unique_rows
 from sk_ncf.diagnostics._report import Diagnostics, DirectionDiagnostics
 from sk_ncf.diagnostics._support import ChangeOfVariables, Support
 from sk_ncf.diagnostics._two_sample import (
@@ -103,6 +104,7 @@ def diagnose(
     supports: Sequence[SupportPair],
     rng: np.random.RandomState,
     n_permutations: int = 199,
+    fit_weight_to_split: float = 0.0,
 ) -> Diagnostics:
     """Diagnostics of a map, as the mean over the classes of the source rows.
 
@@ -117,6 +119,9 @@ def diagnose(
         Of source and target rows of every class.
     rng : RandomState
     n_permutations : int, default=199
+    fit_weight_to_split : float, default=0.0
+        Share of the source's weight that would have to be split, found by the fit, which
+        had more rows.
 
     Returns
     -------
@@ -130,7 +135,7 @@ def diagnose(
         if rows is None:
             continue
         of_class = supports if k is None else [supports[k]]
-        evaluation = _Evaluation.of(fitted, *rows, k, of_class)
+        evaluation = _Evaluation.of(fitted, *rows, k, of_class, fit_weight_to_split)
         found.append(evaluation.diagnostics(rng, n_permutations))
         n_rows.append(len(samples[0].X))
     if not found:
@@ -152,12 +157,16 @@ def _equally_many(
 
     Rows of unequal weight are thinned: each is kept in proportion to its weight, and
     none is drawn twice. The rest are independent rows of the weighted distribution,
-    which a permutation test needs.
+    which a permutation test needs. Only rows with more than a twentieth of the weight
+    are repeated, as often as they would be in a sample without weights.
     """
     kept = []
     for X, _, weight in samples:
         if weight is not None:
-            X = X[rng.uniform(size=len(X)) * weight.max() < weight]
+            light = weight[weight <= REPORTED_SHARE * weight.sum()]
+            unit = light.max() if light.any() else weight.mean()
+            times = np.floor(weight / unit + rng.uniform(size=len(X)))
+            X = np.repeat(X, np.minimum(times, MAX_ROWS).astype(int), axis=0)
         kept.append(X)
     n = min(*map(len, kept), max(at_most, MAX_ROWS_OF_CLASS)) // 2 * 2
     if n < MIN_ROWS:
@@ -178,6 +187,7 @@ class _Evaluation:
     codes: np.ndarray | None
     mapped: np.ndarray  # T(x)
     back: np.ndarray  # T^-1(y)
+    fit_weight_to_split: float  # of source rows, found by the fit
 
     @classmethod
     def of(
@@ -187,10 +197,11 @@ class _Evaluation:
         Y: np.ndarray,
         k: int | None,
         supports: Sequence[SupportPair],
+        fit_weight_to_split: float,
     ) -> "_Evaluation":
         codes = None if k is None else np.full(len(X), k)
         mapped, back = fitted.forward(X, codes), fitted.inverse(Y, codes)
-        return cls(fitted, X, Y, k, supports, codes, mapped, back)
+        return cls(fitted, X, Y, k, supports, codes, mapped, back, fit_weight_to_split)
 
     def diagnostics(
         self, rng: np.random.RandomState, n_permutations: int
@@ -201,6 +212,7 @@ class _Evaluation:
             _Direction(X, self.mapped, Y, fitted.inverse(self.mapped, self.codes)),
             self._out_of_support(X, frame.source, [pair[0] for pair in self.supports]),
             self._residual(X, self.mapped),
+            self._weight_to_split(),
             rng,
             n_permutations,
         )
@@ -208,6 +220,7 @@ class _Evaluation:
             _Direction(Y, self.back, X, fitted.forward(self.back, self.codes)),
             self._out_of_support(Y, frame.target, [pair[1] for pair in self.supports]),
             self._residual(self.back, Y),
+            weight_to_split(unique_rows(Y), unique_rows(X)),
             rng,
             n_permutations,
         )
@@ -221,6 +234,14 @@ class _Evaluation:
         start = self.fitted.source_potential(x, self.codes)
         residual = end - self.fitted.cost(x, y) - start
         return float(np.sqrt(np.square(residual).mean()))
+
+    def _weight_to_split(self) -> float:
+        """Share of the weight of the source rows that would have to be split."""
+        source, target = unique_rows(self.X), unique_rows(self.Y)
+        share = weight_to_split(source, target)
+        if source.weight.max() < REPORTED_SHARE:  # no row of these is repeated
+            return share
+        return max(share, self.fit_weight_to_split)
 
     @staticmethod
     def _out_of_support(
@@ -244,6 +265,7 @@ def _direction(
     rows: _Direction,
     out_of_support: float,
     residual: float,
+    share_to_split: float,
     rng: np.random.RandomState,
     n_permutations: int,
 ) -> DirectionDiagnostics:
@@ -266,6 +288,7 @@ def _direction(
         cycle_error=float(100 * cycle_error),
         residual=residual,
         out_of_support=out_of_support,
+        weight_to_split=share_to_split,
     )
 
 

@@ -27,7 +27,6 @@ from sk_ncf.diagnostics._report import Diagnostics, MapQualityWarning
 
 __all__ = ["DiagnosticsMixin"]
 
-
 RowPair = tuple[np.ndarray, np.ndarray]  # source, target
 
 
@@ -321,6 +320,7 @@ class DiagnosticsMixin:
             self._session.supports,
             check_random_state(random_state),
             n_permutations,
+            getattr(self, "weight_to_split_", 0.0),  # older files have none
         )
         if not found.trusted:
             warn(found.verdict, MapQualityWarning)

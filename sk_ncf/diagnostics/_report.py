@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, fields
 
+from sk_ncf._samples.atoms import REPORTED_SHARE, SPLIT_MESSAGE
+
 __all__ = ["Diagnostics", "DirectionDiagnostics", "MapQualityWarning"]
 
 FAIR, BAD = 5.0, 25.0  # errors above these are not small, or large; % of the variance
@@ -10,7 +12,7 @@ SIGNIFICANCE = 0.05  # p-value below which two samples differ significantly
 
 
 class MapQualityWarning(UserWarning):
-    """The map should not be trusted on the rows that were evaluated."""
+    """The map should not be trusted, on the rows of the fit or of the diagnostics."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,9 @@ class DirectionDiagnostics:
     out_of_support : float
         Fraction of the rows to be mapped that lie outside the support of the training
         rows. It is about 0.01 for new rows of the same distribution.
+    weight_to_split : float
+        Fraction of the weight of the rows to be mapped that is in repeated values and
+        would have to be split, because no value of the reference rows is as frequent.
     """
 
     error: float
@@ -52,6 +57,7 @@ class DirectionDiagnostics:
     cycle_error: float
     residual: float
     out_of_support: float
+    weight_to_split: float = 0.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -109,6 +115,19 @@ class Diagnostics:
     @property
     def verdict(self) -> str:
         """The numbers in words."""
+        sentences = [self._verdict_on_error()]
+        for found, side, other in (
+            (self.forward, "source", "target"),
+            (self.inverse, "target", "source"),
+        ):
+            share = found.weight_to_split
+            if share >= REPORTED_SHARE:
+                sentences.append(
+                    SPLIT_MESSAGE.format(share=share, side=side, other=other)
+                )
+        return " ".join(sentences)
+
+    def _verdict_on_error(self) -> str:
         error = f"about {self.error:.2g} % of the variance"
         far = (
             f"{self.out_of_support:.0%} of these rows lie outside the support of the "
@@ -161,4 +180,5 @@ _HEADINGS = {
     "cycle_error": "cycle-consistency error, % of variance",
     "residual": "Hamilton-Jacobi residual, units of the cost",
     "out_of_support": "fraction of rows outside the training support",
+    "weight_to_split": "fraction of weight in values to be split",
 }
