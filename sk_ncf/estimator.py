@@ -504,6 +504,7 @@ class NCFTransport(
         self.stop_reason_ = result.stop_reason
         if session.n_potentials == 1:
             self.best_iter_ = int(result.best_iter[0])
+        self.n_outliers_ = session.n_outliers
         self._score_rows = session.score_rows
         self._session = session.suspended()
         self._labels = labels

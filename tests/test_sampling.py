@@ -7,7 +7,7 @@ import torch
 from sk_ncf import SquaredEuclidean
 from sk_ncf._flow.moments import weighted_moments
 from sk_ncf._flow.preconditioner import Preconditioner
-from sk_ncf._samples.held_out import held_out_folds, matched_to, split_rows
+from sk_ncf._samples.held_out import held_out_folds, split_rows
 from sk_ncf._samples.sample import Sample, random_rows, unique_rows
 from sk_ncf._training.minibatches import PairSampler, smoothing_scale
 
@@ -166,27 +166,6 @@ def test_members_draw_from_their_own_rows():
             for drawn, sample in zip(batch[name], samples, strict=True):
                 known = torch.from_numpy(side.forward(sample.X))
                 assert (torch.cdist(drawn, known).min(1).values < 1e-6).all()
-
-
-def test_rows_get_the_moments_that_were_asked_for():
-    X, weight, _ = _repeated()
-    cov = np.array([[2, 0.5, 0], [0.5, 1, 0.2], [0, 0.2, 3]])
-    moved = matched_to(X, weight, np.array([5.0, -1, 2]), cov)
-    mean, own_cov = weighted_moments(moved, weight)
-    np.testing.assert_allclose(mean, [5, -1, 2])
-    np.testing.assert_allclose(own_cov, cov, rtol=1e-6, atol=1e-6)
-
-
-def test_rows_with_the_right_moments_stay_where_they_are():
-    X, weight, _ = _repeated()
-    moved = matched_to(X, weight, *weighted_moments(X, weight))
-    np.testing.assert_allclose(moved, X, atol=1e-8)
-
-
-def test_few_rows_get_the_mean_only():
-    X = _rng().standard_normal((5, 3))
-    moved = matched_to(X, np.ones(5), np.array([5.0, -1, 2]), np.eye(3))
-    np.testing.assert_allclose(moved - X, np.tile([5, -1, 2] - X.mean(axis=0), (5, 1)))
 
 
 def test_draws_are_in_proportion_to_the_weights():

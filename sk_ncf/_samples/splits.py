@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sk_ncf._samples.held_out import held_out_folds, matched_to, split_rows
+from sk_ncf._samples.held_out import held_out_folds, split_rows
 from sk_ncf._samples.sample import Sample, random_rows
 
 __all__ = ["Parts", "held_out_rows", "joined", "parted", "stacked"]
@@ -24,14 +24,11 @@ class Parts(NamedTuple):
         Rows that judge them.
     score : pair of ndarray
         Rows for the estimator's score, in the original variables.
-    whole : pair of Sample
-        All rows but those of the target's score.
     """
 
     train: tuple
     apart: tuple
     score: tuple
-    whole: tuple
 
 
 def parted(source, target, ensemble_size, fraction, rng):
@@ -57,7 +54,7 @@ def parted(source, target, ensemble_size, fraction, rng):
     )
     source_rows = apart[0][0] if source_rows is None else source_rows
     score = tuple(map(_equally_weighted, (source_rows, target_rows)))
-    return Parts(train, apart, score, (source, target))
+    return Parts(train, apart, score)
 
 
 def _folds(sample, ensemble_size, fraction, rng):
@@ -65,7 +62,10 @@ def _folds(sample, ensemble_size, fraction, rng):
     if fraction is None and sample is not None:
         every = np.sort(random_rows(len(sample), AT_MOST_HELD_OUT, rng))
         return [(sample, sample.take(every))] * ensemble_size
-    share = 0.0 if sample is None else max(fraction, min(16 / len(sample), 0.25))
+    if sample is None:
+        return [(None, None)] * ensemble_size
+    least = 64 if ensemble_size > 1 else 16  # rows that several members miss are seen
+    share = max(fraction, min(least / len(sample), 0.25))
     return held_out_folds(sample, ensemble_size, share, AT_MOST_HELD_OUT, rng)
 
 
@@ -89,22 +89,11 @@ def _equally_weighted(sample, n=AT_MOST_RESERVED):
 
 
 def held_out_rows(parts, preconditioner):
-    """Held-out rows of every member in the network's variables, source and target.
-
-    They have the moments of the whole sample there.
-    """
+    """Held-out rows of every member in the network's variables, source and target."""
     frames = preconditioner.source, preconditioner.target
     return [
-        [None] * len(folds) if full is None else _in_frame(side, folds, full)
-        for side, folds, full in zip(frames, parts.apart, parts.whole, strict=True)
-    ]
-
-
-def _in_frame(side, folds, full):
-    moments = side.moments(*full.moments)
-    return [
-        Sample(matched_to(side.forward(f.X), f.weight, *moments), f.weight)
-        for f in folds
+        [None if f is None else Sample(side.forward(f.X), f.weight) for f in folds]
+        for side, folds in zip(frames, parts.apart, strict=True)
     ]
 
 

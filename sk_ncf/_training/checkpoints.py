@@ -25,7 +25,6 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sk_ncf._samples.sample import is_equal
-from sk_ncf._training.held_out_risk import VALUES
 
 __all__ = ["Checkpoint", "checkpoint_of"]
 
@@ -219,10 +218,7 @@ class Checkpoint(Callback):
 
 def _state(net, sampler, risk):
     """All that a step of the training changes: tensors, numbers, lists and dicts."""
-    judged = {
-        name: {value: getattr(getattr(risk, name), value) for value in VALUES}
-        for name in JUDGED
-    }
+    judged = {name: getattr(risk, name).values() for name in JUDGED}
     _, words, *place = sampler.rng.get_state()
     return {
         "weights": net.module_.state_dict(),

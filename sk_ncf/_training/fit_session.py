@@ -14,6 +14,7 @@ from skorch.callbacks import Callback, PrintLog
 from sk_ncf._flow.characteristics import CharacteristicFlow
 from sk_ncf._flow.potential import MeanPotential
 from sk_ncf._flow.preconditioner import Preconditioner, common_cost
+from sk_ncf._samples.outliers import without_far_rows
 from sk_ncf._samples.reference import output_rows
 from sk_ncf._samples.sample import unique_rows
 from sk_ncf._samples.splits import held_out_rows, joined, parted, stacked
@@ -24,9 +25,11 @@ from sk_ncf._training.callbacks.progress import ProgressBar, TaskEvents
 from sk_ncf._training.callbacks.weight_average import WeightAverage
 from sk_ncf._training.checkpoints import checkpoint_of
 from sk_ncf._training.defaults import (
+    FEW_ROWS,
     MANY_ROWS,
     auto_ensemble_size,
     auto_settings,
+    longest_patience,
 )
 from sk_ncf._training.devices import (
     check_accelerator,
@@ -92,6 +95,7 @@ class FitSession:
         self.shared = estimator.class_conditional == "shared"
         self.supports = [(None, None)] * self.n_classes  # of both sides
         self.n_potentials = 1 if self.shared else self.n_classes
+        self.n_outliers = np.zeros(2, dtype=int)  # of both sides, all calls
         self.score_rows, self.net = None, None
         self.held_out, self.risk, self.schedule = None, None, None
         samples = self._samples(pairs)
@@ -135,22 +139,32 @@ class FitSession:
         session.n_potentials = 1 if shared else session.n_classes
         session.n_samples, session.ensemble_size = n_samples, ensemble_size
         session.score_rows, session.checkpoint = estimator._score_rows, None
-        session.supports = supports
+        session.supports, session.n_outliers = supports, estimator.n_outliers_
         session.estimator = session.parts = session.net = None
         session.held_out = session.risk = session.schedule = None
         return session
 
     def _samples(self, pairs):
-        """Distinct rows of both sides of every class; the missing side is drawn."""
+        """Distinct rows of both sides of every class; the missing side is drawn.
+
+        Without those that lie far outside the rest, which are counted.
+        """
         drawn, samples = None, []
         if any(rows is None for pair in pairs for rows in pair):
             drawn = output_rows(
                 self.estimator.output_distribution, self.n_features, self.rng
             )
             drawn = unique_rows(drawn)
-        for pair in pairs:
-            sides = (drawn if rows is None else _distinct(rows) for rows in pair)
-            samples.append(tuple(sides))
+        n_outliers = np.zeros(2, dtype=int)
+        for pair, supports in zip(pairs, self.supports, strict=True):
+            found = [
+                (drawn, 0) if rows is None else without_far_rows(_distinct(rows), seen)
+                for rows, seen in zip(pair, supports, strict=True)
+            ]
+            sides, counts = zip(*found, strict=True)
+            samples.append(sides)
+            n_outliers += counts
+        self.n_outliers = self.n_outliers + n_outliers
         given = (
             [rows is not None for rows in side] for side in zip(*pairs, strict=True)
         )
@@ -336,10 +350,11 @@ class FitSession:
         self.risk = HeldOutRisk(
             self.schedule,
             average,
-            estimator.n_iter_no_change,
+            min(estimator.n_iter_no_change, longest_patience(self._n_rows())),
             estimator.tol,
             estimator.early_stopping and not self.stream,
             margin=0.5 if self._n_rows() < MANY_ROWS else 1.0,
+            doubt=0.5 if self._n_rows() < FEW_ROWS else 1.0,
         )
         callbacks = [
             ("schedule", self.schedule),
@@ -407,7 +422,7 @@ class FitSession:
             done = self.stream and n_iter >= self.n_steps
             reason = "partial_fit" if done else "interrupted"
         small = self._too_few() & (not self.stream)
-        weights, best_iter = risk.chosen(torch.from_numpy(small))
+        weights, best_iter, at_start = risk.chosen(torch.from_numpy(small))
         best_iter = best_iter.numpy()
         fitted = copy.deepcopy(flow)
         fitted.load_state_dict(weights)

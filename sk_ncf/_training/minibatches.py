@@ -21,7 +21,8 @@ def smoothing_scale(n_samples, n_features):
     side, which this noise draws from, cannot be. Its bias is of the second order and
     the same on both sides; it vanishes faster than the sampling error as n grows.
     """
-    return min(0.2, 50 * n_features / n_samples)
+    most = min(0.35, max(0.2, 4 / math.sqrt(n_samples)))
+    return min(most, 50 * n_features / n_samples)
 
 
 class PairSampler(IterableDataset):
