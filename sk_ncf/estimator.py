@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -32,6 +31,7 @@ from sk_ncf._inputs.validation import (
 )
 from sk_ncf._training.devices import resolve_device
 from sk_ncf._training.fit_session import FitSession
+from sk_ncf._training.messages import messages_of
 from sk_ncf.costs import Cost
 from sk_ncf.costs._registry import COSTS, make_cost
 from sk_ncf.diagnostics._mixin import DiagnosticsMixin
@@ -230,6 +230,14 @@ class NCFTransport(
         Why the training ended: "converged", "max_iter", "initialization" (nothing was
         better than the initialization), "diverged", "interrupted", "partial_fit" or
         "too_few_rows".
+    map_kind_ : str, or ndarray of str of shape (n_classes,)
+        What the map is: "network" where trained weights were better on held-out rows
+        than what training starts from; else that, the best of "gaussian" (quadratic
+        costs only), "mean_shift" and "identity" by cross-fitting. A warning says so.
+        With ``class_conditional="per_class"`` one for every class.
+    n_outliers_ : ndarray of int of shape (2,)
+        Distinct source and target rows that lie far outside the rest and were left out
+        of the fit. They are mapped like all others.
 
     See Also
     --------
@@ -509,8 +517,11 @@ class NCFTransport(
         self._session = session.suspended()
         self._labels = labels
         self._set_class_attributes(labels)
-        if result.message:
-            warnings.warn(result.message, ConvergenceWarning, stacklevel=4)
+        self.map_kind_ = result.kind
+        if session.n_potentials == 1:
+            self.map_kind_ = str(result.kind[0])
+        for message, category in messages_of(session, result):
+            warnings.warn(message, category, stacklevel=5)
         if labels is not None and result.small.any():
             self._warn_of_small_classes(result.small)
         return self

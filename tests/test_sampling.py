@@ -246,8 +246,9 @@ def test_smoothing_adds_its_variance_to_both_sides():
         )
 
 
-def test_smoothing_is_for_few_rows_and_never_more_than_a_fifth_of_their_spread():
-    assert smoothing_scale(4, 4) == smoothing_scale(1000, 4) == 0.2
+def test_smoothing_is_for_few_rows_and_never_more_than_a_third_of_their_spread():
+    assert smoothing_scale(4, 4) == smoothing_scale(100, 4) == 0.35
+    assert smoothing_scale(1000, 4) == 0.2
     assert smoothing_scale(4000, 4) == pytest.approx(0.05)
     assert smoothing_scale(10**6, 4) < 1e-3
 

@@ -11,7 +11,12 @@ __all__ = ["TransportMap", "discrete_dual_lower_bound"]
 
 
 class TransportMap:
-    """A flow and its changes of variables, as functions of NumPy rows.
+    r"""A flow and its changes of variables, as functions of NumPy rows.
+
+    A row x far outside those of the fit is moved like the nearest one that the fit knows
+    of, :math:`T(x) = T(\pi(x)) + x - \pi(x)` in the network's variables, with
+    :math:`\pi` the projection towards the mean onto a ball somewhat larger than they
+    fill: far out, the map goes on as the one that training starts from.
 
     Rows are mapped by the flow of their class, `codes` of shape (n,); None is class 0.
 
@@ -63,9 +68,11 @@ class TransportMap:
         r"""Held-out estimate of the dual value of class k, -J in the units of the cost.
 
         With :math:`c = \lambda c' + \alpha(x) + \beta(y)` between the variables,
-        :math:`J = \lambda J' - E \alpha(x) - E \beta(y)`.
+        :math:`J = \lambda J' - E \alpha(x) - E \beta(y)`. Rows far outside those of the
+        fit are left out: each of them could decide it.
         """
         frame, flow = self.preconditioners[k], self._flow(np.float64, k)
+        X, Y = _near_rows(X, frame.source), _near_rows(Y, frame.target)
         sources, minima = [], []
         for X_part in self._chunks(X):
             x = self._tensor(frame.source.forward(X_part), np.float64)
@@ -85,20 +92,28 @@ class TransportMap:
         for frame, flow, places in self._by_class(X, codes, X.dtype):
             enter_, leave_ = getattr(frame, enter), getattr(frame, leave)
             for at in self._chunks(places):
-                rows = self._tensor(enter_.forward(X[at]), X.dtype)
+                rows = enter_.forward(X[at])
+                near = enter_.clipped(rows)
                 with torch.no_grad():
-                    mapped = function(flow, rows)[0].cpu().double().numpy()
+                    mapped = function(flow, self._tensor(near, X.dtype))[0]
+                mapped = mapped.cpu().double().numpy()
                 with np.errstate(over="ignore", invalid="ignore"):
-                    out[at] = leave_.inverse(mapped)
+                    out[at] = leave_.inverse(mapped if near is rows else mapped + (rows - near))
         return check_finite(out, "The map")
 
     def _potential(self, X, codes, side, t):
         values = np.empty(len(X))
         for frame, flow, places in self._by_class(X, codes, np.float64):
             for at in self._chunks(places):
-                rows = self._tensor(getattr(frame, side).forward(X[at]), np.float64)
-                u = flow.potential(rows, torch.full_like(rows[..., 0], t))
-                u = u[0].detach().cpu().double().numpy()
+                rows = getattr(frame, side).forward(X[at])
+                near = getattr(frame, side).clipped(rows)
+                x = self._tensor(near, np.float64)
+                time = torch.full_like(x[..., 0], t)
+                with torch.no_grad():
+                    u, p = flow.potential.value_and_gradient(x, time)
+                u, p = (z[0].cpu().double().numpy() for z in (u, p))
+                if near is not rows:  # it goes on along its tangent
+                    u = u + np.einsum("ij,ij->i", p, rows - near)
                 values[at] = getattr(frame, f"{side}_potential")(X[at], u)
         return check_finite(values, "The potential")
 
@@ -131,6 +146,12 @@ class TransportMap:
         for start in range(0, len(X), size):
             part = X[start : start + size]
             yield slice(part.start, part.stop) if isinstance(part, range) else part
+
+
+def _near_rows(X, side):
+    """The rows that are not far from those of the fit; all, if there are no others."""
+    far = side.is_far(X)
+    return X if far.all() or not far.any() else X[~far]
 
 
 def discrete_dual_lower_bound(cost, X, Y, f, chunk_size=1024):

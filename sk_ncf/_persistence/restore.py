@@ -1,5 +1,7 @@
 """A fitted estimator put together again from values, each of which is checked."""
 
+from dataclasses import replace
+
 import numpy as np
 import sklearn
 import torch
@@ -25,8 +27,17 @@ from sk_ncf.estimator import NCFTransport
 __all__ = ["estimator_of"]
 
 REQUESTS = ("fit", "partial_fit", "transform", "inverse_transform", "score")
-OF_EVERY_FIT = {"n_features_in_", "n_iter_", "best_iter_", "stop_reason_", "history_"}
+OF_EVERY_FIT = {
+    "n_features_in_",
+    "n_iter_",
+    "best_iter_",
+    "stop_reason_",
+    "history_",
+    "map_kind_",
+    "n_outliers_",
+}
 CONTAINERS = ("default", "pandas", "polars")
+KINDS = ("gaussian", "mean_shift", "identity")
 
 
 def estimator_of(state, classifiers=True):
@@ -80,6 +91,10 @@ def _set_fitted(estimator, values):
     known = isinstance(values["history_"], list), type(values["stop_reason_"]) is str
     if not all(known) or steps.dtype.kind != "i":
         raise ModelFileError("its best_iter_, stop_reason_ or history_ is none")
+    if not np.isin(values["map_kind_"], (*KINDS, "network")).all():
+        raise ModelFileError(f"its map_kind_ is not known: {values['map_kind_']!r}")
+    counts = values["n_outliers_"]
+    _array("n_outliers_", counts, (2,), "i")
     names = values.get("feature_names_in_")
     if names is not None and np.shape(names) != (values["n_features_in_"],):
         raise ModelFileError("feature_names_in_ are not as many as n_features_in_")
@@ -152,14 +167,16 @@ def _frames(states, cost, d, one_map, n_classes):
     return frames * n_classes if one_map else frames
 
 
-def _frame(source, target, unit, extent, cost, d):
+def _frame(source, target, unit, extent, kind, cost, d):
+    if kind not in KINDS:
+        raise ModelFileError(f"it starts from a map {kind!r}, which is not known")
     unit = _float("the unit of a cost", unit, positive=True)
     if extent is not None:
         cost = cost.within(_float("the extent of the rows", extent, positive=True))
     sides = [_affine_map(**side, d=d) for side in (source, target)]
     if not isinstance(cost, QUADRATIC):
         _check_scale(*sides, np.eye(d))
-    return Preconditioner.of_maps(*sides, unit, cost)
+    return replace(Preconditioner.of_maps(*sides, unit, cost), kind=kind)
 
 
 def _check_scale(source, target, eye):
@@ -171,11 +188,13 @@ def _check_scale(source, target, eye):
             raise ModelFileError("its changes of variables do not fit its cost")
 
 
-def _affine_map(mean, matrix, inverse_matrix, d):
+def _affine_map(mean, matrix, inverse_matrix, radius, d):
+    if not (isinstance(radius, float) and radius > 0):
+        raise ModelFileError(f"the radius of the rows must be > 0, got {radius!r}")
     _array("the mean of a change of variables", mean, (d,), "f")
     for part in (matrix, inverse_matrix):
         _array("the matrix of a change of variables", part, (d, d), "f")
-    return AffineMap(mean, matrix, inverse_matrix)
+    return AffineMap(mean, matrix, inverse_matrix, radius)
 
 
 def _flow(state, frames, d):

@@ -106,7 +106,7 @@ def _of_preconditioners(estimator):
 def _of_frame(frame):
     sides = {side: dict(vars(getattr(frame, side))) for side in SIDES}
     extent = getattr(frame.original_cost, "_extent", None)
-    return {**sides, "unit": frame.unit, "extent": extent}
+    return {**sides, "unit": frame.unit, "extent": extent, "kind": frame.kind}
 
 
 def _of_stream(estimator):

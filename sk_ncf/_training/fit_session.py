@@ -2,7 +2,7 @@
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Integral
 
@@ -12,8 +12,9 @@ from sklearn.utils import check_random_state
 from skorch.callbacks import Callback, PrintLog
 
 from sk_ncf._flow.characteristics import CharacteristicFlow
+from sk_ncf._flow.initial_map import initial_map
 from sk_ncf._flow.potential import MeanPotential
-from sk_ncf._flow.preconditioner import Preconditioner, common_cost
+from sk_ncf._flow.preconditioner import AffineMap, Preconditioner, common_cost
 from sk_ncf._samples.outliers import without_far_rows
 from sk_ncf._samples.reference import output_rows
 from sk_ncf._samples.sample import unique_rows
@@ -68,7 +69,7 @@ class FitResult:
     best_iter: np.ndarray  # of every potential that is not a member
     stop_reason: str
     small: np.ndarray  # of bool: classes with too few rows to train on
-    message: str | None = None
+    kind: np.ndarray  # of str, of every potential that is not a member
 
 
 class FitSession:
@@ -95,7 +96,7 @@ class FitSession:
         self.shared = estimator.class_conditional == "shared"
         self.supports = [(None, None)] * self.n_classes  # of both sides
         self.n_potentials = 1 if self.shared else self.n_classes
-        self.n_outliers = np.zeros(2, dtype=int)  # of both sides, all calls
+        self.n_outliers = np.zeros(2, dtype=int)  # source and target, all calls
         self.score_rows, self.net = None, None
         self.held_out, self.risk, self.schedule = None, None, None
         samples = self._samples(pairs)
@@ -164,7 +165,7 @@ class FitSession:
             sides, counts = zip(*found, strict=True)
             samples.append(sides)
             n_outliers += counts
-        self.n_outliers = self.n_outliers + n_outliers
+        self.n_outliers, self.n_new = self.n_outliers + n_outliers, n_outliers
         given = (
             [rows is not None for rows in side] for side in zip(*pairs, strict=True)
         )
@@ -182,7 +183,12 @@ class FitSession:
         moments = [(source.moments, target.moments) for source, target in samples]
         cost = self.estimator.cost_
         check_cost(cost, self.n_features, max(map(_scale, moments)) or 1.0)
-        fitted = Preconditioner.fit_classes(samples, cost, pooled)
+        careful = len(samples) > 1
+        kinds = [
+            None if k in pooled else initial_map(*sides, cost, careful)
+            for k, sides in enumerate(samples)
+        ]
+        fitted = Preconditioner.fit_classes(samples, cost, pooled, kinds)
         return fitted * self.n_classes if self.shared else fitted
 
     def _members(self, n_samples):
@@ -216,6 +222,7 @@ class FitSession:
             tuple(map(Support.of, *pairs))
             for pairs in zip(samples, self.supports, strict=True)
         ]
+        self.preconditioners = self._with_radii(samples)
         share = estimator.validation_fraction if estimator.early_stopping else None
         self.parts = [parted(*s, self.ensemble_size, share, self.rng) for s in samples]
         if self.score_rows is None:
@@ -232,6 +239,21 @@ class FitSession:
             for old, new in zip(self.held_out, fresh, strict=True)
         ]
 
+    def _with_radii(self, samples):
+        """The changes of variables, which know how far out the rows lie."""
+        groups = [samples] if self.shared else [[pair] for pair in samples]
+        frames = []
+        for frame, pairs in zip(self.preconditioners, groups, strict=False):
+            sides = (
+                [rows for rows in side if rows is not None]
+                for side in zip(*pairs, strict=True)
+            )
+            source, target = map(
+                AffineMap.of_radius, (frame.source, frame.target), sides
+            )
+            frames.append(replace(frame, source=source, target=target))
+        return frames * self.n_classes if self.shared else frames
+
     def run(self, previous=None):
         """Train, and say what came of it.
 
@@ -244,7 +266,10 @@ class FitSession:
             flow = self._flow()
             flow.potential.reset()
             none, few = np.zeros(self.n_potentials, dtype=int), self._too_few()
-            return FitResult(self._mean(flow), None, 0, none, "too_few_rows", few)
+            kind = self._kinds(np.ones_like(few))
+            return FitResult(
+                self._mean(flow), None, 0, none, "too_few_rows", few, kind
+            )
         if self.net is None:
             self._build(previous)
         device = training_device(self.estimator.skorch_net, self.estimator.device)
@@ -430,11 +455,13 @@ class FitSession:
         if not self.stream:
             flow.load_state_dict(weights)
         self._tidy()
-        message = _MESSAGES.get(reason)
-        if message:
-            step = best_iter.item() if len(best_iter) == 1 else best_iter.tolist()
-            message = message.format(n_iter=n_iter, best_iter=step)
-        return FitResult(fitted, self.net, n_iter, best_iter, reason, small, message)
+        kind = self._kinds(at_start.numpy())
+        return FitResult(fitted, self.net, n_iter, best_iter, reason, small, kind)
+
+    def _kinds(self, at_start):
+        """What the map of every class is, shape (K,)."""
+        starts = [frame.kind for frame in self.preconditioners[: self.n_potentials]]
+        return np.where(at_start, starts, "network")
 
     def _tidy(self):
         """Keep the net small: no losses of single minibatches, no way back to here."""
@@ -443,19 +470,6 @@ class FitSession:
             row["batches"] = []
         for callbacks in (self.net.callbacks, self.net.callbacks_):
             callbacks[:] = [c for c in callbacks if not _named(c, OF_ONE_FIT)]
-
-
-_MESSAGES = {
-    "diverged": (
-        "Training diverged after {n_iter} steps; the weights of step {best_iter} are "
-        "kept (step 0 is the start, the Gaussian or mean-shift map). Try a smaller "
-        "learning_rate_init."
-    ),
-    "interrupted": (
-        "Training was interrupted after {n_iter} steps; the best weights so far, those "
-        "of step {best_iter}, are kept."
-    ),
-}
 
 
 def _checked_callbacks(callbacks):

@@ -13,7 +13,7 @@ back does not lead home. So the verdict is made from the sum of that distance an
 round trip.
 """
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +32,7 @@ from sk_ncf.diagnostics._two_sample import (
 __all__ = ["Side", "diagnose"]
 
 MOST = 1024  # rows of a side that are looked at, all classes together
+MANY = 0.05  # share of rows far outside those of the fit, that is no accident
 FEWEST = 8  # rows of a side, below which nothing is said
 
 
@@ -63,9 +64,13 @@ def diagnose(fitted, source, target, supports, rng, n_permutations=199):
     Diagnostics
     """
     classes = [None] if source.codes is None else np.unique(source.codes)
-    found, shares = [], []
+    found, shares, n_outliers = [], [], np.zeros(2, dtype=int)
     for k in classes:
+        frame = fitted.preconditioners[k or 0]
         sides = [_of_class(side, k) for side in (source, target)]
+        pairs = zip(sides, (frame.source, frame.target), strict=True)
+        sides, counts = zip(*(_without_outliers(*pair) for pair in pairs), strict=True)
+        n_outliers += counts
         rows = _equally_many(sides, MOST // len(classes), rng)
         if rows is None:
             continue
@@ -77,7 +82,24 @@ def diagnose(fitted, source, target, supports, rng, n_permutations=199):
             f"X and X_target must have {FEWEST} rows or more each, of one class at "
             f"least, got {len(source.X)} and {len(target.X)} in all."
         )
-    return found[0] if len(found) == 1 else _mean(found, np.divide(shares, sum(shares)))
+    one = found[0]
+    if len(found) > 1:
+        one = _mean(found, np.divide(shares, sum(shares)))
+    return replace(one, n_outliers=tuple(n_outliers.tolist()))
+
+
+def _without_outliers(side, frame):
+    """The rows that are not far outside those of the fit, and how many are.
+
+    Where these are many, they are no accident, and stay.
+    """
+    if not len(side.X):
+        return side, 0
+    far = frame.is_far(side.X)
+    if not far.any() or far.mean() > MANY:
+        return side, int(far.sum())
+    kept = Side(*(None if part is None else part[~far] for part in side))
+    return kept, int(far.sum())
 
 
 def _of_class(side, k):

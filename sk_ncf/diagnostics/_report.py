@@ -65,6 +65,9 @@ class Diagnostics:
         cost, exact for the optimal potential.
     n_rows : int
         Number of source rows, and of target rows, that were looked at.
+    n_outliers : tuple of int
+        Source and target rows, of all that were given, that lie far outside those of
+        the fit. Up to one in twenty are not looked at any further.
     """
 
     forward: DirectionDiagnostics
@@ -72,6 +75,7 @@ class Diagnostics:
     transport_cost: float
     score: float
     n_rows: int
+    n_outliers: tuple[int, int] = (0, 0)
 
     @property
     def error(self) -> float:
@@ -146,6 +150,11 @@ class Diagnostics:
             f"transport cost {self.transport_cost:.4g}, score {self.score:.4g}, "
             f"duality gap {self.gap:.2g} (units of the cost)"
         )
+        if any(self.n_outliers):
+            source, target = self.n_outliers
+            lines.append(
+                f"far outside the training rows: {source} source and {target} target rows"
+            )
         return "\n".join([*lines, self.verdict])
 
 
