@@ -54,12 +54,19 @@ class AffineMap:
         """Mean (d,) and covariance (d, d) in the new variables, from the original ones."""
         return (mean - self.mean) @ self.matrix, self.matrix.T @ cov @ self.matrix
 
+    def followed_by(self, old_mean, new_mean, matrix):
+        """Rows z in the new variables go on to (z - old_mean) @ matrix + new_mean."""
+        inverse = np.linalg.inv(matrix)
+        mean = self.mean + (old_mean - new_mean @ inverse) @ self.inverse_matrix
+        return AffineMap(mean, self.matrix @ matrix, inverse @ self.inverse_matrix)
+
     def of_radius(self, samples):
         """The same map, with the radius of the samples, or its own where that is larger."""
         own = self.radius if np.isfinite(self.radius) else 0.0
         parts = (s.X[part] for s in samples for part in _chunks(s.X, 65536))
         radii = (_lengths(self.forward(X)).max() for X in parts)
-        return replace(self, radius=float(max([own, *radii])) or np.inf)
+        radius = float(max([own, *radii])) or np.inf
+        return self if radius == self.radius else replace(self, radius=radius)
 
     def is_far(self, X):
         """Mask of the rows that lie far outside those of the fit, shape (n,)."""

@@ -4,13 +4,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sk_ncf._flow.gaussian_map import gaussian_map
 from sk_ncf._samples.held_out import held_out_folds, split_rows
 from sk_ncf._samples.sample import Sample, random_rows
 
-__all__ = ["Parts", "held_out_rows", "joined", "parted", "stacked"]
+__all__ = ["Parts", "held_out_rows", "joined", "parted", "stacked", "training_frames"]
 
 AT_MOST_HELD_OUT = 4096
 AT_MOST_RESERVED = 1024
+MOST_MOVED = 0.2  # of the spread of training rows, to match that of all
 
 
 class Parts(NamedTuple):
@@ -24,11 +26,14 @@ class Parts(NamedTuple):
         Rows that judge them.
     score : pair of ndarray
         Rows for the estimator's score, in the original variables.
+    whole : pair of Sample
+        All rows but those of the score.
     """
 
     train: tuple
     apart: tuple
     score: tuple
+    whole: tuple
 
 
 def parted(source, target, ensemble_size, fraction, rng):
@@ -54,7 +59,7 @@ def parted(source, target, ensemble_size, fraction, rng):
     )
     source_rows = apart[0][0] if source_rows is None else source_rows
     score = tuple(map(_equally_weighted, (source_rows, target_rows)))
-    return Parts(train, apart, score)
+    return Parts(train, apart, score, (source, target))
 
 
 def _folds(sample, ensemble_size, fraction, rng):
@@ -95,6 +100,34 @@ def held_out_rows(parts, preconditioner):
         [None if f is None else Sample(side.forward(f.X), f.weight) for f in folds]
         for side, folds in zip(frames, parts.apart, strict=True)
     ]
+
+
+def training_frames(parts, preconditioner):
+    """The changes of variables of every member's training rows, source and target.
+
+    In the network's variables they have the moments of the whole sample, which training
+    starts from: the difference is that of the rows held out, nothing to be learnt, and
+    to unlearn it would count against whatever else is learnt. Of heavy tails, whose
+    moments differ by more than `MOST_MOVED`, it is taken no further than that.
+    """
+    frames = preconditioner.source, preconditioner.target
+    return [
+        [side if f is None else _matched(side, f, full) for f in folds]
+        for side, folds, full in zip(frames, parts.train, parts.whole, strict=True)
+    ]
+
+
+def _matched(side, fold, full):
+    if fold is full or len(fold) <= 2 * fold.X.shape[1]:
+        return side
+    (mean, cov), (own_mean, own_cov) = (
+        side.moments(*sample.moments) for sample in (full, fold)
+    )
+    ridge = 1e-6 * (np.trace(cov) / len(cov) or 1.0) * np.eye(len(cov))
+    values, vectors = np.linalg.eigh(gaussian_map(own_cov + ridge, cov + ridge))
+    if not (np.abs(values - 1) <= MOST_MOVED).all():
+        return side
+    return side.followed_by(own_mean, mean, (vectors * values) @ vectors.T)
 
 
 def joined(old, new, rng):

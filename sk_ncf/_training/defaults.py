@@ -1,7 +1,6 @@
 """What "auto" stands for."""
 
 __all__ = [
-    "FEW_ROWS",
     "MANY_ROWS",
     "auto_ensemble_size",
     "auto_settings",
@@ -10,7 +9,6 @@ __all__ = [
 
 
 MANY_ROWS = 30_000  # a budget sees them too few times to learn them by heart
-FEW_ROWS = 1024  # whose held-out risk is as doubtful as the gain it should see
 MILLION = 1_000_000  # rows whose places every member would keep
 FEW_FEATURES = 4  # which narrow potentials are enough for
 

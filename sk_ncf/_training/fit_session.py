@@ -18,7 +18,7 @@ from sk_ncf._flow.preconditioner import AffineMap, Preconditioner, common_cost
 from sk_ncf._samples.outliers import without_far_rows
 from sk_ncf._samples.reference import output_rows
 from sk_ncf._samples.sample import unique_rows
-from sk_ncf._samples.splits import held_out_rows, joined, parted, stacked
+from sk_ncf._samples.splits import held_out_rows, joined, parted, stacked, training_frames
 from sk_ncf._training.callbacks.gradient_clipping import ClipPerPotential
 from sk_ncf._training.callbacks.learning_rate import PlateauCosine
 from sk_ncf._training.callbacks.model_selection import HeldOutRisk, Stop
@@ -26,7 +26,6 @@ from sk_ncf._training.callbacks.progress import ProgressBar, TaskEvents
 from sk_ncf._training.callbacks.weight_average import WeightAverage
 from sk_ncf._training.checkpoints import checkpoint_of
 from sk_ncf._training.defaults import (
-    FEW_ROWS,
     MANY_ROWS,
     auto_ensemble_size,
     auto_settings,
@@ -248,10 +247,11 @@ class FitSession:
                 [rows for rows in side if rows is not None]
                 for side in zip(*pairs, strict=True)
             )
-            source, target = map(
-                AffineMap.of_radius, (frame.source, frame.target), sides
-            )
-            frames.append(replace(frame, source=source, target=target))
+            own = frame.source, frame.target
+            source, target = map(AffineMap.of_radius, own, sides)
+            if source is not own[0] or target is not own[1]:
+                frame = replace(frame, source=source, target=target)
+            frames.append(frame)
         return frames * self.n_classes if self.shared else frames
 
     def run(self, previous=None):
@@ -379,7 +379,6 @@ class FitSession:
             estimator.tol,
             estimator.early_stopping and not self.stream,
             margin=0.5 if self._n_rows() < MANY_ROWS else 1.0,
-            doubt=0.5 if self._n_rows() < FEW_ROWS else 1.0,
         )
         callbacks = [
             ("schedule", self.schedule),
@@ -420,7 +419,10 @@ class FitSession:
             [fold for parts in self.parts for fold in parts.train[side]]
             for side in (0, 1)
         )
-        frames = [p for p in self.preconditioners for _ in range(self.ensemble_size)]
+        frames = [[], []]
+        for parts, frame in zip(self.parts, self.preconditioners, strict=True):
+            for side, found in zip(frames, training_frames(parts, frame), strict=True):
+                side += found
         if self.stream:
             # Of what is drawn there is no end to pass over.
             sides = zip((sources, targets), self.given, strict=True)

@@ -36,8 +36,8 @@ class PairSampler(IterableDataset):
     sources, targets : sequence of Sample or None
         One of each for every potential (class or member); None where there are no rows
         now: its potential rests.
-    preconditioners : sequence of Preconditioner
-        Of every potential.
+    frames : pair of sequences of AffineMap
+        Changes of variables of the source and the target of every potential.
     batch_size : int
         Rows of each side in a minibatch.
     n_batches : int
@@ -55,7 +55,7 @@ class PairSampler(IterableDataset):
         self,
         sources,
         targets,
-        preconditioners,
+        frames,
         batch_size,
         n_batches,
         n_steps,
@@ -64,7 +64,6 @@ class PairSampler(IterableDataset):
         device,
         smoothing=0.0,
     ):
-        frames = zip(*((p.source, p.target) for p in preconditioners), strict=True)
         self.sources, self.targets = (
             [(s, _cumulative(s), frame) for s, frame in zip(side, sides, strict=True)]
             for side, sides in zip((sources, targets), frames, strict=True)
@@ -72,7 +71,7 @@ class PairSampler(IterableDataset):
         pairs = zip(sources, targets, strict=True)
         present = [not (s is None or t is None) for s, t in pairs]
         self.present = torch.tensor(present, dtype=dtype, device=device)
-        self.n_features = len(preconditioners[0].source.mean)
+        self.n_features = len(frames[0][0].mean)
         self.batch_size, self.n_batches = batch_size, n_batches
         self.n_left = n_steps
         self.rng = np.random.RandomState(seed)
