@@ -32,7 +32,8 @@ def _sampler(source, target, seed=0, batch_size=32, n_batches=5, **options):
     frame = _frame(source, target)
     options = {"n_steps": 10**6, "dtype": torch.float64, "device": "cpu", **options}
     options.update(batch_size=batch_size, n_batches=n_batches, seed=seed)
-    return PairSampler([source], [target], [frame], **options)
+    frames = [frame.source], [frame.target]
+    return PairSampler([source], [target], frames, **options)
 
 
 def _batches(sampler):
@@ -156,7 +157,9 @@ def test_members_draw_from_their_own_rows():
     weights = sides[0].weight, sides[2].weight
     frame = Preconditioner.fit(sides[0].X, sides[2].X, SquaredEuclidean(), *weights)
     options = {"n_steps": 3, "seed": 0, "dtype": torch.float64, "device": "cpu"}
-    sampler = PairSampler(sides[:2], sides[2:], [frame] * 2, 8, 3, **options)
+    sampler = PairSampler(
+        sides[:2], sides[2:], ([frame.source] * 2, [frame.target] * 2), 8, 3, **options
+    )
     for batch in _batches(sampler):
         assert batch["x"].shape == batch["y"].shape == (2, 8, 3)
         for name, side, samples in (

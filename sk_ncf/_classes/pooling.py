@@ -15,6 +15,7 @@ from scipy.special import logsumexp
 from sk_ncf._flow.gaussian_map import gaussian_map
 from sk_ncf._flow.moments import effective_size
 from sk_ncf._flow.shrinkage import oracle_shrinkage
+from sk_ncf._samples.outliers import far_rows, weighted_quantile
 from sk_ncf._samples.sample import random_rows, unique_rows
 
 __all__ = ["pooled_moments"]
@@ -86,7 +87,8 @@ def _size(weight):
 def _canonical(side, few):
     """Distinct rows of the small classes, in an order of their own, classes renumbered.
 
-    So that a weight of two is the same as a row given twice.
+    So that a weight of two is the same as a row given twice. Without those that lie far
+    outside the rest, as seen from the medians of their classes.
     """
     rows, weight, *codes = side
     mine = np.isin(codes[0], few)
@@ -94,7 +96,19 @@ def _canonical(side, few):
     distinct = unique_rows(table.astype(np.float64), weight[mine])
     d, table = rows.shape[1], np.asarray(distinct.X)
     codes = [np.searchsorted(few, table[:, d]), *table[:, d + 1 :].T]
-    return table[:, :d], distinct.weight, *codes
+    deviations = _from_medians(table[:, :d], distinct.weight, codes[0])
+    near = ~far_rows(deviations, distinct.weight)
+    return table[near, :d], distinct.weight[near], *(c[near] for c in codes)
+
+
+def _from_medians(X, weight, codes):
+    """Deviations of the rows from the medians of their classes."""
+    out = X.copy()
+    for k in np.unique(codes):
+        mine = codes == k
+        for column in out.T:
+            column[mine] -= weighted_quantile(column[mine], weight[mine], [0.5])
+    return out
 
 
 def _units(source, target, n_classes):

@@ -2,22 +2,28 @@
 
 The Gaussian map of few rows carries the noise of their covariances, and may be worse than
 no map at all. The three are compared on rows that they were not fitted to (cross-fitting:
-every fold is mapped by the moments of the others), by the energy distance to the rows of
-the other side, both ways, on which no single row counts more than it is moved.
+every fold is judged by the moments of the others), as trained weights are: by the
+semi-dual risk, whose differences no row decides by itself, and by the energy distance of
+mapped rows to those of the other side, both ways.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
 from sk_ncf._flow.moments import effective_size, weighted_moments
 from sk_ncf._flow.preconditioner import QUADRATIC, Preconditioner
+from sk_ncf._samples.outliers import weighted_quantile
 
 __all__ = ["initial_map"]
 
 N_FOLDS = 4
 AT_MOST = 2048  # rows of a side that are looked at
 FEWEST = 16  # rows of a side, below which nothing is compared
-DOUBT = 0.5  # standard errors that a simpler map must be better by
+DOUBT = 0.5  # standard errors of the risk that a simpler map must be better by
+SURE = 2.0  # standard errors of the energy distance, from which its opinion counts
+WIDE = 5.0  # robust standard deviations, beyond which no row counts more
 
 
 def initial_map(source, target, cost, careful=False):
@@ -44,10 +50,17 @@ def initial_map(source, target, cost, careful=False):
     judged = {k: _cross_fitted(*sides, cost, k, careful, unit) for k in kinds}
     best = kinds[0]
     for kind in kinds[1:]:
-        gain, error = _gain(judged[best], judged[kind])
-        if gain > DOUBT * error:
+        if _beats(judged[kind], judged[best]):
             best = kind
     return best
+
+
+class _Judged(NamedTuple):
+    """Rows' contributions to the two criteria, and weights; pairs of x and of y."""
+
+    risk: tuple
+    energy: tuple
+    weight: tuple
 
 
 def _some_rows(sample):
@@ -58,7 +71,7 @@ def _some_rows(sample):
 
 
 def _cross_fitted(source, target, cost, kind, careful, unit):
-    """What rows of either side contribute to the energy distances, and their weights."""
+    """What the held-out rows of all folds say of a kind of map."""
     folds = [_folds(len(X)) for X, _ in (source, target)]
     parts = []
     for f in range(N_FOLDS):
@@ -69,8 +82,13 @@ def _cross_fitted(source, target, cost, kind, careful, unit):
         moments = [weighted_moments(*side) for side in train]
         sizes = [effective_size(weight) for _, weight in train]
         frame = Preconditioner.of_moments(cost, moments, sizes, careful, kind)
-        parts.append(_energies(frame, *test, unit))
-    return [np.concatenate(values) for values in zip(*parts, strict=True)]
+        parts.append(_judged(frame, *test, unit))
+    return _Judged(
+        *(
+            tuple(map(np.concatenate, zip(*pairs, strict=True)))
+            for pairs in zip(*parts, strict=True)
+        )
+    )
 
 
 def _folds(n):
@@ -81,15 +99,16 @@ def _parted(X, weight, apart):
     return (X[~apart], weight[~apart]), (X[apart], weight[apart])
 
 
-def _energies(frame, source, target, unit):
-    """Contributions of x and of y, and the weights of both."""
+def _judged(frame, source, target, unit):
+    r"""J is :math:`E u(x, 0) - E u(y, 1)`, where u = 0 in the new variables is exact."""
     (X, weight_x), (Y, weight_y) = source, target
+    risk = frame.source_potential(X, 0.0), -frame.target_potential(Y, 0.0)
     mapped = frame.target.inverse(frame.source.forward(X)) / unit
     back = frame.source.inverse(frame.target.forward(Y)) / unit
     shares = weight_x / weight_x.sum(), weight_y / weight_y.sum()
     of_x, from_y = _contributions(mapped, Y / unit, *shares)
     of_y, from_x = _contributions(back, X / unit, *shares[::-1])
-    return of_x + from_x, of_y + from_y, weight_x, weight_y
+    return _Judged(risk, (of_x + from_x, of_y + from_y), (weight_x, weight_y))
 
 
 def _contributions(mapped, wanted, weight, weight_wanted):
@@ -104,12 +123,26 @@ def _contributions(mapped, wanted, weight, weight_wanted):
     return own, to_mapped - to_mapped @ weight_wanted
 
 
-def _gain(judged, other):
-    """How much lower the energy distance of the other is, and its standard error."""
-    gain, variance = 0.0, 0.0
-    for values, others, weight in zip(judged[:2], other[:2], judged[2:], strict=True):
-        difference, share = values - others, weight / weight.sum()
-        mean = difference @ share
-        gain += mean
-        variance += np.square(share * (difference - mean)).sum()
-    return gain, np.sqrt(variance)
+def _beats(judged, other):
+    """Whether a simpler map is better, as :class:`HeldOutRisk` would say of weights."""
+    weight = [w / w.sum() for w in judged.weight]
+    opinion, its_error = _gain(other.energy, judged.energy, weight)
+    doubt = DOUBT if opinion <= SURE * its_error else 0.0
+    doubt = doubt if opinion >= -SURE * its_error else SURE
+    gain, error = _gain(other.risk, judged.risk, weight, drawn_in=True)
+    return gain > doubt * error
+
+
+def _gain(values, others, weights, drawn_in=False):
+    """By how much the others are less, and the standard error of it."""
+    x, y = (a - b for a, b in zip(values, others, strict=True))
+    if drawn_in:
+        both, weight = np.concatenate([x, -y]), np.concatenate(weights)
+        (centre,) = weighted_quantile(both, weight, [0.5])
+        half, most = weighted_quantile(np.abs(both - centre), weight, [0.5, 0.9])
+        limit = WIDE * max(half / 0.6745, most / 1.6449)
+        x = np.clip(x, centre - limit, centre + limit)
+        y = np.clip(y, -centre - limit, -centre + limit)
+    means = [z @ w for z, w in zip((x, y), weights, strict=True)]
+    parts = zip((x, y), weights, means, strict=True)
+    return sum(means), np.sqrt(sum(np.square(w * (z - m)).sum() for z, w, m in parts))
