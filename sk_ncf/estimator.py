@@ -166,7 +166,7 @@ class NCFTransport(
     n_iter_no_change : int, default=1000
         Gradient steps (not epochs) without a better validation risk after which the
         learning rate decays, or the training ends if it is still no better than the
-        initialization.
+        initialization. Of fewer than 2,000 rows fewer, half their number, at least 300.
     tol : float, default=0.0
         Improvement of the validation risk that counts as one, in the network's units.
         A fit that gains less keeps its initialization.

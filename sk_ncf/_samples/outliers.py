@@ -35,6 +35,7 @@ ONE_SIDE = 0.2  # share of the rows, from which a tail speaks for itself
 RAREST = 1e-4
 CORE = 0.9  # share of the rows that the covariance is concentrated on
 N_CONCENTRATIONS = 3
+AT_MOST_SEEN = 65536  # rows that tails and moments are estimated from
 CHUNK = 65536
 
 
@@ -85,13 +86,16 @@ def far_rows(X, weight):
     n_rows = effective_size(weight)
     rarest = -ndtri(min(0.1 / n_rows, RAREST))  # z_p, by symmetry
     most = max(AT_MOST_FAR, 1.5 / n_rows if n_rows > FEWEST else 0.0)
-    tails = [_Tails.of(_column(X, j), weight) for j in range(d)]
+    some = slice(None, None, -(-n // AT_MOST_SEEN))  # what tails and moments are of
+    share = weight[some] / weight[some].sum()
+    tails = [_Tails.of(_column(X, j)[some], share) for j in range(d)]
     reach = np.zeros(n)
     for j, tail in enumerate(tails):
         np.maximum(reach, tail.reach(_column(X, j), rarest), out=reach)
     far = _beyond(reach, weight, most)
     if d > 1:
-        also = far | _far_in_all(X, weight, far, tails, rarest, most)
+        apart = _apart_in_all(_Tamed(X, tails), share, far, some, rarest)
+        also = far | _beyond(np.where(far, 0.0, apart), weight, most)
         far = also if weight[also].sum() <= most else far
     return far
 
@@ -173,20 +177,22 @@ def _beyond(reach, weight, most):
     return reach > PART_OF_THE_LAW * common
 
 
-def _far_in_all(X, weight, far, tails, rarest, most):
-    """Rows that are far in no column, but in their combination."""
-    rows, near = _Tamed(X, tails), ~far
+def _apart_in_all(rows, share, far, some, rarest):
+    """Mahalanobis distances of all rows, in units of where their tail ends, shape (n,)."""
+    places = np.arange(len(rows))[some]
+    ours, known = rows.take(places), ~far[some]
+    near = known
     for _ in range(N_CONCENTRATIONS):
-        distance = _distances(rows, weight, near)
-        (limit,) = weighted_quantile(distance[~far], weight[~far], [CORE])
-        near = ~far & (distance <= limit)
-    distance = _distances(rows, weight, near)
-    off = ~far & (distance > 0)
+        distance = _Distances.of(ours, share, near)(ours)
+        (limit,) = weighted_quantile(distance[known], share[known], [CORE])
+        near = known & (distance <= limit)
+    distances = _Distances.of(ours, share, near)
+    distance = distances(ours)
+    off = known & (distance > 0)
     if not off.any():
-        return far
-    typical, slope = _tail(distance[off], weight[off])
-    reach = distance / (typical * np.exp(slope * (rarest - Z[1])))
-    return _beyond(np.where(far, 0.0, reach), weight, most)
+        return np.zeros(len(rows))
+    typical, slope = _tail(distance[off], share[off])
+    return distances(rows) / (typical * np.exp(slope * (rarest - Z[1])))
 
 
 class _Tamed:
@@ -206,25 +212,36 @@ class _Tamed:
         return np.stack([tail.tamed(column) for column, tail in pairs], axis=-1)
 
     def take(self, places):
+        """Some of the rows."""
+        places = places if self.places is None else self.places[places]
         return _Tamed(self.X, self.tails, places)
 
 
-def _distances(rows, weight, near):
-    """Mahalanobis distances from the moments of the rows that are near, shape (n,).
+class _Distances:
+    """Mahalanobis distances from moments of some rows.
 
     In units of the columns' deviations the covariance is shrunk towards the identity:
     a plane that the rows lie in must not make far rows of what is rounded off it.
     """
-    share = weight[near] / weight[near].sum()
-    mean, cov = weighted_moments(rows.take(np.flatnonzero(near)), share)
-    std = np.sqrt(np.diag(cov))
-    unit = np.where(std > 0, std, np.inf)
-    cov = cov / np.outer(unit, unit) + np.diag(1.0 * (std == 0))
-    intensity = min(0.5, 0.01 + 2 * len(cov) / effective_size(share))
-    cov = (1 - intensity) * cov + intensity * np.eye(len(cov))
-    root = np.linalg.inv(np.linalg.cholesky(cov))
-    parts = (
-        np.linalg.norm((rows[s : s + CHUNK] - mean) / unit @ root.T, axis=1)
-        for s in range(0, len(rows), CHUNK)
-    )
-    return np.concatenate(list(parts))
+
+    def __init__(self, mean, matrix):
+        self.mean, self.matrix = mean, matrix
+
+    @classmethod
+    def of(cls, rows, weight, near):
+        share = weight[near] / weight[near].sum()
+        mean, cov = weighted_moments(rows.take(np.flatnonzero(near)), share)
+        std = np.sqrt(np.diag(cov))
+        unit = np.where(std > 0, std, np.inf)
+        cov = cov / np.outer(unit, unit) + np.diag(1.0 * (std == 0))
+        intensity = min(0.5, 0.01 + 2 * len(cov) / effective_size(share))
+        cov = (1 - intensity) * cov + intensity * np.eye(len(cov))
+        root = np.linalg.inv(np.linalg.cholesky(cov))
+        return cls(mean, root.T / unit[:, None])
+
+    def __call__(self, rows):
+        parts = (rows[s : s + CHUNK] for s in range(0, len(rows), CHUNK))
+        norms = [
+            np.linalg.norm((part - self.mean) @ self.matrix, axis=1) for part in parts
+        ]
+        return np.concatenate(norms)

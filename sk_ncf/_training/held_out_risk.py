@@ -1,5 +1,6 @@
 """The held-out semi-dual risk: a score for transport maps that needs no true map."""
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,7 +11,7 @@ from sk_ncf._flow.characteristics import CharacteristicFlow
 __all__ = ["VALUES", "Risk", "held_out_risk", "matching_risk", "of_first_process"]
 
 VALUES = ("source", "target", "gap", "energy_x", "energy_y")  # of a Risk, row by row
-AT_MOST_COMPARED = 512  # rows of a side in the energy distance
+AT_MOST_COMPARED = 2**20  # pairs of rows in the energy distance, of all potentials
 WIDE = 5.0  # robust standard deviations from the median, beyond which no row counts more
 
 
@@ -204,8 +205,9 @@ def _second_opinion(flow, x, y, weight_x, weight_y):
 
 
 def _some(rows, weight):
-    """At most AT_MOST_COMPARED rows, evenly spread, and their weights."""
-    step = -(-rows.shape[-2] // AT_MOST_COMPARED)
+    """Some rows, evenly spread, and their weights."""
+    at_most = max(64, math.isqrt(AT_MOST_COMPARED // len(rows)))
+    step = -(-rows.shape[-2] // at_most)
     rows, weight = rows[..., ::step, :], weight[..., ::step]
     return rows, weight / weight.sum(-1, keepdim=True)
 
