@@ -2,15 +2,22 @@
 
 import numpy as np
 import pytest
+import torch
 from fits import quick, start_map, two_samples
 from sklearn.exceptions import ConvergenceWarning
 
 import sk_ncf
 from sk_ncf import NCFTransport
-from sk_ncf._samples.initial_map import initial_map
+from sk_ncf._flow.characteristics import CharacteristicFlow
+from sk_ncf._flow.moments import weighted_moments
+from sk_ncf._flow.potential import Potential
 from sk_ncf._flow.preconditioner import Preconditioner
+from sk_ncf._samples.initial_map import initial_map
 from sk_ncf._samples.outliers import OutlierWarning, far_rows, weighted_quantile
 from sk_ncf._samples.sample import unique_rows
+from sk_ncf._samples.splits import parted, training_frames
+from sk_ncf._training.callbacks.model_selection import HeldOutRisk
+from sk_ncf._training.held_out_risk import Risk, held_out_risk
 from sk_ncf.costs import Lp, SquaredEuclidean
 
 LAWS = {
@@ -119,7 +126,10 @@ def test_a_far_row_is_moved_like_the_last_known_one_on_its_way_to_the_mean():
     frame = transport.preconditioners_[0]
     ray = np.array([[1.0, 2.0]]) * np.geomspace(10, 1e8, 9)[:, None]
     ray = frame.source.inverse(ray)
-    start, end = frame.source.forward(ray), frame.target.forward(transport.transform(ray))
+    start, end = (
+        frame.source.forward(ray),
+        frame.target.forward(transport.transform(ray)),
+    )
     np.testing.assert_allclose(end - start, (end - start)[[0]].repeat(9, 0), atol=1e-5)
     back = transport.inverse_transform(transport.transform(ray[:1]))
     assert np.isfinite(transport.inverse_transform(ray)).all()
@@ -195,5 +205,93 @@ def test_kind_radius_and_outliers_survive_saving(tmp_path):
     loaded = sk_ncf.load(tmp_path / "transport")
     assert loaded.map_kind_ == transport.map_kind_
     assert loaded.n_outliers_.tolist() == [0, 1]
-    np.testing.assert_array_equal(loaded.transform(1e3 * X), transport.transform(1e3 * X))
+    np.testing.assert_array_equal(
+        loaded.transform(1e3 * X), transport.transform(1e3 * X)
+    )
     assert loaded.preconditioners_[0].kind == transport.preconditioners_[0].kind
+
+
+# The comparison of held-out rows.
+
+
+def _risk(source, target, energy=None):
+    """A risk of equally weighted rows, without a gap."""
+    source, target = (
+        torch.as_tensor(z, dtype=torch.float64)[None] for z in (source, target)
+    )
+    weights = [torch.full_like(z, 1 / z.shape[1]) for z in (source, target)]
+    if energy is None:
+        return Risk(source, target, 0 * target, *weights)
+    energy = [torch.as_tensor(z, dtype=torch.float64)[None] for z in energy]
+    return Risk(source, target, 0 * target, *weights, 1, *energy, *weights)
+
+
+def test_a_gain_is_that_of_the_mean_where_no_row_is_far():
+    rng = np.random.default_rng(0)
+    x, y, x1, y1 = rng.uniform(size=(4, 500))
+    gain, error = _risk(x, y).gain(_risk(x1, y1))
+    assert gain.item() == pytest.approx((x - x1).mean() - (y - y1).mean())
+    variance = ((x - x1).var() + (y - y1).var()) / 500
+    assert error.item() == pytest.approx(variance**0.5, rel=0.01)
+
+
+@pytest.mark.parametrize("size", [1e3, 1e9])
+def test_one_row_moves_a_gain_by_no_more_than_a_few_deviations_of_its_own(size):
+    rng = np.random.default_rng(0)
+    x, y, x1, y1 = rng.standard_normal((4, 500))
+    before, _ = _risk(x, y).gain(_risk(x1, y1))
+    x[0] = size
+    after, error = _risk(x, y).gain(_risk(x1, y1))
+    assert abs(after - before).item() < 10 * 2**0.5 / 500
+    assert error < 0.1
+
+
+def test_a_gain_of_what_is_no_number_is_none():
+    x, y = np.ones((2, 50))
+    bad = x.copy()
+    bad[0] = np.nan
+    assert _risk(x, y).gain(_risk(bad, y))[0].isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("opinion", "beats"), [(0.0, False), (1.0, True), (-1.0, False)]
+)
+def test_the_energy_distance_decides_where_the_risk_is_in_doubt(opinion, beats):
+    """A gain of half a standard error; every row says the same of the energy."""
+    z = np.random.default_rng(0).standard_normal(500)
+    x = z - z.mean()
+    x = x + 0.5 * x.std() / 500**0.5
+    none = np.zeros(500)
+    noise = 0.1 * np.random.default_rng(1).standard_normal(500)
+    start = _risk(x, none, (opinion + noise, none))
+    rule = HeldOutRisk(None, None, 1)
+    assert rule._beats(start, _risk(none, none, (none, none))).item() is beats
+
+
+def test_the_parts_of_an_energy_distance_sum_up_to_it():
+    """Of the identity, but for the term of the wanted rows and pairs of a row with itself."""
+    rng = np.random.default_rng(0)
+    x, y = (torch.from_numpy(rng.standard_normal((1, n, 2))) for n in (40, 50))
+    flow = CharacteristicFlow(Potential(2, (4,)).double(), SquaredEuclidean())
+    flow.potential.reset()
+    weights = [torch.full(z.shape[:2], 1 / z.shape[1], dtype=z.dtype) for z in (x, y)]
+    risk = held_out_risk(flow, x, y, *weights)
+    within = [torch.cdist(z, z).sum() / (n * (n - 1)) for z, n in ((x, 40), (y, 50))]
+    expected = 4 * torch.cdist(x, y).mean() - sum(within)
+    assert (risk.energy_x.mean() + risk.energy_y.mean()).item() == pytest.approx(
+        expected.item()
+    )
+
+
+def test_training_rows_have_the_moments_of_all_rows():
+    X, Y = two_samples(200, 210)
+    source, target = _samples(X, Y)
+    frame = Preconditioner.fit_classes([(source, target)], SquaredEuclidean(), {})[0]
+    parts = parted(source, target, 4, 0.1, np.random.RandomState(0))
+    for side, frames in enumerate(training_frames(parts, frame)):
+        own = (frame.source, frame.target)[side]
+        whole = own.moments(*parts.whole[side].moments)
+        for fold, moved in zip(parts.train[side], frames, strict=True):
+            found = weighted_moments(moved.forward(fold.X), fold.weight)
+            for value, expected in zip(found, whole, strict=True):
+                np.testing.assert_allclose(value, expected, atol=1e-4)

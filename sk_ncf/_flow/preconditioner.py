@@ -140,9 +140,7 @@ class Preconditioner:
         return cls.of_moments(cost, moments, sizes)
 
     @classmethod
-    def of_moments(
-        cls, cost, moments, sizes=(1e12, 1e12), careful=False, kind=None
-    ):
+    def of_moments(cls, cost, moments, sizes=(1e12, 1e12), careful=False, kind=None):
         """From (mean, covariance) and effective number of rows of either side.
 
         Numbers and `careful`: see :func:`shrink_covariances`. The kind is "gaussian" for

@@ -98,7 +98,9 @@ class TransportMap:
                     mapped = function(flow, self._tensor(near, X.dtype))[0]
                 mapped = mapped.cpu().double().numpy()
                 with np.errstate(over="ignore", invalid="ignore"):
-                    out[at] = leave_.inverse(mapped if near is rows else mapped + (rows - near))
+                    out[at] = leave_.inverse(
+                        mapped if near is rows else mapped + (rows - near)
+                    )
         return check_finite(out, "The map")
 
     def _potential(self, X, codes, side, t):

@@ -18,7 +18,13 @@ from sk_ncf._flow.preconditioner import AffineMap, Preconditioner, common_cost
 from sk_ncf._samples.outliers import without_far_rows
 from sk_ncf._samples.reference import output_rows
 from sk_ncf._samples.sample import unique_rows
-from sk_ncf._samples.splits import held_out_rows, joined, parted, stacked, training_frames
+from sk_ncf._samples.splits import (
+    held_out_rows,
+    joined,
+    parted,
+    stacked,
+    training_frames,
+)
 from sk_ncf._training.callbacks.gradient_clipping import ClipPerPotential
 from sk_ncf._training.callbacks.learning_rate import PlateauCosine
 from sk_ncf._training.callbacks.model_selection import HeldOutRisk, Stop
@@ -267,9 +273,7 @@ class FitSession:
             flow.potential.reset()
             none, few = np.zeros(self.n_potentials, dtype=int), self._too_few()
             kind = self._kinds(np.ones_like(few))
-            return FitResult(
-                self._mean(flow), None, 0, none, "too_few_rows", few, kind
-            )
+            return FitResult(self._mean(flow), None, 0, none, "too_few_rows", few, kind)
         if self.net is None:
             self._build(previous)
         device = training_device(self.estimator.skorch_net, self.estimator.device)

@@ -12,7 +12,9 @@ __all__ = ["VALUES", "Risk", "held_out_risk", "matching_risk", "of_first_process
 
 VALUES = ("source", "target", "gap", "energy_x", "energy_y")  # of a Risk, row by row
 AT_MOST_COMPARED = 2**20  # pairs of rows in the energy distance, of all potentials
-WIDE = 5.0  # robust standard deviations from the median, beyond which no row counts more
+WIDE = (
+    5.0  # robust standard deviations from the median, beyond which no row counts more
+)
 
 
 @dataclass
