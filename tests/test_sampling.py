@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from sk_ncf import SquaredEuclidean
-from sk_ncf._flow.moments import weighted_moments
 from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf._samples.held_out import held_out_folds, split_rows
 from sk_ncf._samples.sample import Sample, random_rows, unique_rows

@@ -19,9 +19,11 @@ from sk_ncf._samples.outliers import weighted_quantile
 __all__ = ["initial_map"]
 
 N_FOLDS = 4
+FEW_FEATURES = 64  # above, a Gaussian map takes seconds: one fold is judged
 AT_MOST = 2048  # rows of a side that are looked at
 FEWEST = 16  # rows of a side, below which nothing is compared
 DOUBT = 0.5  # standard errors of the risk that a simpler map must be better by
+MANY = 20  # rows of a number in the Gaussian map, from which it must be by SURE of them
 SURE = 2.0  # standard errors of the energy distance, from which its opinion counts
 WIDE = 5.0  # robust standard deviations, beyond which no row counts more
 
@@ -48,9 +50,11 @@ def initial_map(source, target, cost, careful=False):
         return kinds[0]
     unit = np.where(unit > 0, unit, unit.max())
     judged = {k: _cross_fitted(*sides, cost, k, careful, unit) for k in kinds}
+    d, n_rows = len(unit), min(effective_size(s.weight) for s in (source, target))
+    doubt = DOUBT if n_rows < MANY * d * (d + 3) / 2 else SURE
     best = kinds[0]
     for kind in kinds[1:]:
-        if _beats(judged[kind], judged[best]):
+        if _beats(judged[kind], judged[best], doubt):
             best = kind
     return best
 
@@ -74,11 +78,10 @@ def _cross_fitted(source, target, cost, kind, careful, unit):
     """What the held-out rows of all folds say of a kind of map."""
     folds = [_folds(len(X)) for X, _ in (source, target)]
     parts = []
-    for f in range(N_FOLDS):
-        train, test = zip(
-            *(_parted(*side, fold == f) for side, fold in zip((source, target), folds)),
-            strict=True,
-        )
+    n_features = source[0].shape[1]
+    for f in range(N_FOLDS if n_features <= FEW_FEATURES else 1):
+        pairs = zip((source, target), folds, strict=True)
+        train, test = zip(*(_parted(*side, g == f) for side, g in pairs), strict=True)
         moments = [weighted_moments(*side) for side in train]
         sizes = [effective_size(weight) for _, weight in train]
         frame = Preconditioner.of_moments(cost, moments, sizes, careful, kind)
@@ -123,11 +126,11 @@ def _contributions(mapped, wanted, weight, weight_wanted):
     return own, to_mapped - to_mapped @ weight_wanted
 
 
-def _beats(judged, other):
+def _beats(judged, other, doubt):
     """Whether a simpler map is better, as :class:`HeldOutRisk` would say of weights."""
     weight = [w / w.sum() for w in judged.weight]
     opinion, its_error = _gain(other.energy, judged.energy, weight)
-    doubt = DOUBT if opinion <= SURE * its_error else 0.0
+    doubt = doubt if opinion <= SURE * its_error else 0.0
     doubt = doubt if opinion >= -SURE * its_error else SURE
     gain, error = _gain(other.risk, judged.risk, weight, drawn_in=True)
     return gain > doubt * error

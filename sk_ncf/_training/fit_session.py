@@ -12,9 +12,9 @@ from sklearn.utils import check_random_state
 from skorch.callbacks import Callback, PrintLog
 
 from sk_ncf._flow.characteristics import CharacteristicFlow
-from sk_ncf._samples.initial_map import initial_map
 from sk_ncf._flow.potential import MeanPotential
 from sk_ncf._flow.preconditioner import AffineMap, Preconditioner, common_cost
+from sk_ncf._samples.initial_map import initial_map
 from sk_ncf._samples.outliers import without_far_rows
 from sk_ncf._samples.reference import output_rows
 from sk_ncf._samples.sample import unique_rows
