@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -31,14 +30,13 @@ from sk_ncf._inputs.validation import (
     source_and_target,
     source_mask,
 )
-from sk_ncf._samples.atoms import REPORTED_SHARE, SPLIT_MESSAGE
 from sk_ncf._training.devices import resolve_device
 from sk_ncf._training.fit_result import FitResult
 from sk_ncf._training.fit_session import FitSession
+from sk_ncf._training.messages import fit_warnings
 from sk_ncf._version import __version__, check_version
 from sk_ncf.costs import Cost
 from sk_ncf.costs._registry import COSTS, make_cost
-from sk_ncf.diagnostics import MapQualityWarning
 from sk_ncf.diagnostics._mixin import DiagnosticsMixin
 from sk_ncf.objectives import Objective
 from sk_ncf.objectives._registry import (
@@ -178,7 +176,8 @@ class NCFTransport(
     n_iter_no_change : int, default=1000
         Gradient steps (not epochs) without a better validation risk after which the
         learning rate decays, or the training ends if it is still no better than the
-        initialization.
+        initialization. Below 2,000 training rows it is half their number at most, but
+        not less than 300.
     tol : float, default=0.0
         Improvement of the validation risk that counts as one, in the network's units.
         A fit that gains less keeps its initialization.
@@ -246,6 +245,14 @@ class NCFTransport(
         Why the training ended: "converged", "max_iter", "initialization" (nothing was
         better than the initialization), "diverged", "interrupted", "partial_fit" or
         "too_few_rows".
+    map_kind_ : str, or ndarray of str of shape (n_classes,)
+        "network" if trained weights were better on held-out rows than the
+        initialization. Otherwise the initialization, of which a warning tells:
+        "gaussian" (quadratic costs only), "mean_shift" or "identity", the best of them
+        by cross-fitting. With ``class_conditional="per_class"`` one for every class.
+    n_outliers_ : ndarray of int of shape (2,)
+        Number of distinct source and target rows that lie far outside the rest and were
+        left out of the fit. They are mapped like all other rows.
 
     See Also
     --------
@@ -428,8 +435,11 @@ class NCFTransport(
 
         Warns
         -----
+        OutlierWarning
+            If rows lie far outside the rest (`n_outliers_`).
         ConvergenceWarning
-            If the training diverged or was interrupted.
+            If the training diverged or was interrupted, or if the map is the
+            initialization (`map_kind_`).
         MapQualityWarning
             If many source rows share a value that would have to be split
             (`weight_to_split_`).
@@ -537,23 +547,21 @@ class NCFTransport(
         self.stop_reason_ = result.stop_reason
         if session.n_potentials == 1:
             self.best_iter_ = int(result.best_iter[0])
+        self.map_kind_: str | np.ndarray = result.map_kind
+        if session.n_potentials == 1:
+            self.map_kind_ = str(result.map_kind[0])
+        self.n_outliers_ = session.n_outliers
+        if session.weight_to_split is not None:
+            self.weight_to_split_ = session.weight_to_split
         self._score_rows = session.score_rows
         self._session = session.state_for_partial_fit()
         self._labels = labels
         self._set_class_attributes(labels)
-        if result.message:
-            warnings.warn(result.message, ConvergenceWarning, stacklevel=4)
+        for message, category in fit_warnings(session, result):
+            warnings.warn(message, category, stacklevel=4)
         if labels is not None and result.small.any():
             self._warn_of_small_classes(result.small)
-        if session.weight_to_split is not None:
-            self._set_weight_to_split(session.weight_to_split)
         return self
-
-    def _set_weight_to_split(self, share: float) -> None:
-        self.weight_to_split_ = share
-        if share >= REPORTED_SHARE:
-            message = SPLIT_MESSAGE.format(share=share, side="source", other="target")
-            warnings.warn(message, MapQualityWarning, stacklevel=5)
 
     def _set_class_attributes(self, labels: ClassLabels | None) -> None:
         for name in CLASS_ATTRIBUTES:  # of an earlier fit

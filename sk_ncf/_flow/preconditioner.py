@@ -8,7 +8,7 @@ both sides are centred and share one scale, and the cost moves along
 (:class:`~sk_ncf.costs.AffineCost`). In the new variables u = 0 is the start.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -33,6 +33,8 @@ from sk_ncf.costs._affine import AffineCost
 __all__ = ["Preconditioner", "common_cost"]
 
 
+REACH = 1.25  # radii of the fit's rows, up to which its map is extrapolated
+FAR = 1.5  # radii, from which a row is called far
 QUADRATIC = SquaredEuclidean | QuadraticForm  # whose start is the Gaussian map
 
 
@@ -43,6 +45,7 @@ class AffineMap:
     mean: np.ndarray  # (d,)
     matrix: np.ndarray  # (d, d)
     inverse_matrix: np.ndarray  # (d, d)
+    radius: float = np.inf  # of the fit's rows about the mean, in the new variables
 
     def forward(self, X):
         """Rows in the new variables, shape (n, d), float64."""
@@ -51,6 +54,33 @@ class AffineMap:
     def moments(self, mean, cov):
         """Mean (d,) and covariance (d, d) in the new variables, from the original ones."""
         return (mean - self.mean) @ self.matrix, self.matrix.T @ cov @ self.matrix
+
+    def followed_by(self, old_mean, new_mean, matrix):
+        """Rows z in the new variables go on to (z - old_mean) @ matrix + new_mean."""
+        inverse = np.linalg.inv(matrix)
+        mean = self.mean + (old_mean - new_mean @ inverse) @ self.inverse_matrix
+        return AffineMap(mean, self.matrix @ matrix, inverse @ self.inverse_matrix)
+
+    def of_radius(self, samples):
+        """The same map, with the radius of the samples, or its own where that is larger."""
+        own = self.radius if np.isfinite(self.radius) else 0.0
+        parts = (s.X[part] for s in samples for part in _chunks(s.X, 65536))
+        radii = (_lengths(self.forward(X)).max() for X in parts)
+        radius = float(max([own, *radii])) or np.inf
+        return self if radius == self.radius else replace(self, radius=radius)
+
+    def is_far(self, X):
+        """Mask of the rows that lie far outside those of the fit, shape (n,)."""
+        return _lengths(self.forward(X)) > FAR * self.radius
+
+    def clipped(self, rows):
+        """Rows in the new variables, brought back to where the fit knows of a map.
+
+        Those beyond `REACH` radii are moved towards the mean, onto that sphere.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            share = REACH * self.radius / _lengths(rows)
+        return rows * np.minimum(1.0, share)[:, None] if (share < 1).any() else rows
 
     def inverse(self, X):
         """Rows back in the original variables, shape (n, d), float64."""
@@ -71,8 +101,10 @@ class Preconditioner:
         lambda: c(x, y) = lambda c'(x', y') + (a function of x) + (a function of y).
     original_cost : Cost
         The cost between rows in the original variables.
+    kind : {"gaussian", "mean_shift", "identity"}
+        The initial map, that of u = 0.
     plane : Plane or None
-        What the rows of neither side vary in.
+        The plane of the rows if some columns are constant or collinear.
     """
 
     source: AffineMap
@@ -80,13 +112,15 @@ class Preconditioner:
     cost: Cost
     unit: float
     original_cost: Cost
+    kind: str = "gaussian"
     plane: Plane | None = None
 
     @classmethod
-    def fit_classes(cls, samples, cost, pooled):
+    def fit_classes(cls, samples, cost, pooled, kinds=None):
         """One of every class, from pairs of samples; their costs can be stacked.
 
-        `pooled` has the moments of some classes, in the place of those of their samples.
+        `pooled` has the moments of some classes, in the place of those of their samples;
+        `kinds` the maps that the other classes start from.
         """
         cost = _within(cost, [(source.X, target.X) for source, target in samples])
         careful, fitted = len(samples) > 1, []
@@ -96,7 +130,8 @@ class Preconditioner:
                 continue
             moments = [side.moments for side in sides]
             sizes = [side.effective_size for side in sides]
-            fitted.append(cls.of_moments(cost, moments, sizes, careful))
+            kind = None if kinds is None else kinds[k]
+            fitted.append(cls.of_moments(cost, moments, sizes, careful, kind))
         return fitted
 
     @classmethod
@@ -109,11 +144,18 @@ class Preconditioner:
         return cls.of_moments(cost, moments, sizes)
 
     @classmethod
-    def of_moments(cls, cost, moments, sizes=(1e12, 1e12), careful=False):
+    def of_moments(cls, cost, moments, sizes=(1e12, 1e12), careful=False, kind=None):
         """From (mean, covariance) and effective number of rows of either side.
 
-        Numbers and `careful`: see :func:`shrink_covariances`.
+        Numbers and `careful`: see :func:`shrink_covariances`. The kind is "gaussian" for
+        quadratic costs and "mean_shift" for others, or a simpler one.
         """
+        kind = kind or ("gaussian" if isinstance(cost, QUADRATIC) else "mean_shift")
+        fitted = cls._of_moments(cost, _simplified(moments, kind), sizes, careful)
+        return replace(fitted, kind=kind)
+
+    @classmethod
+    def _of_moments(cls, cost, moments, sizes, careful):
         (mean_x, cov_x), (mean_y, cov_y) = moments
         if isinstance(cost, QUADRATIC):
             cov_x, cov_y = shrink_covariances(cov_x, cov_y, *sizes, careful)
@@ -207,6 +249,25 @@ def _within(cost, pairs):
     if isinstance(cost, QUADRATIC):  # the same for all
         return cost
     return cost.with_max_displacement(max(_extent(X, Y) for X, Y in pairs))
+
+
+def _simplified(moments, kind):
+    """Moments whose Gaussian map is the mean shift, or the identity."""
+    if kind == "gaussian":
+        return moments
+    means, covariances = zip(*moments, strict=True)
+    if kind == "identity":
+        means = [(means[0] + means[1]) / 2] * 2
+    cov = (covariances[0] + covariances[1]) / 2
+    return [(mean, cov) for mean in means]
+
+
+def _lengths(rows):
+    """Euclidean norms, shape (n,), of numbers of any size."""
+    most = np.abs(rows).max(axis=1)
+    unit = np.where(most > 0, most, 1.0)
+    with np.errstate(over="ignore"):
+        return unit * np.linalg.norm(rows / unit[:, None], axis=1)
 
 
 def _extent(X, Y):

@@ -2,11 +2,9 @@
 
 import numpy as np
 
-from sk_ncf._flow.gaussian_map import gaussian_map
-from sk_ncf._flow.moments import weighted_moments
 from sk_ncf._samples.sample import random_rows
 
-__all__ = ["held_out_folds", "matched_to", "split_rows"]
+__all__ = ["held_out_folds", "split_rows"]
 
 
 def held_out_folds(sample, ensemble_size, fraction, at_most, rng):
@@ -64,16 +62,3 @@ def split_rows(sample, fraction, at_most, rng):
     """Two samples: the kept rows, and `fraction` (at most `at_most`) of them apart."""
     ((kept, apart),) = held_out_folds(sample, 1, fraction, at_most, rng)
     return kept, None if apart is sample else apart
-
-
-def matched_to(rows, weight, mean, cov):
-    """Rows moved to the given mean and covariance by the optimal linear map.
-
-    The held-out risk of a small sample is mostly noise of its first two moments, which
-    the full sample knows better.
-    """
-    own_mean, own_cov = weighted_moments(rows, weight)
-    if len(rows) <= 2 * rows.shape[1]:
-        return rows - own_mean + mean
-    ridge = 1e-9 * (np.trace(cov) / len(cov) or 1.0) * np.eye(len(cov))
-    return (rows - own_mean) @ gaussian_map(own_cov + ridge, cov + ridge) + mean

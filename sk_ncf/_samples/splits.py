@@ -4,13 +4,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sk_ncf._samples.held_out import held_out_folds, matched_to, split_rows
+from sk_ncf._flow.gaussian_map import gaussian_map
+from sk_ncf._samples.held_out import held_out_folds, split_rows
 from sk_ncf._samples.sample import Sample
 
-__all__ = ["Parts", "held_out_rows", "joined", "parted", "stacked"]
+__all__ = ["Parts", "held_out_rows", "joined", "parted", "stacked", "training_frames"]
 
 AT_MOST_HELD_OUT = 4096
 AT_MOST_RESERVED = 1024
+MOST_MOVED = 0.2  # of the spread of training rows, to match that of all
 FEWEST_DRAWN = 64  # rows that stand for a few of unequal weight
 
 
@@ -26,7 +28,7 @@ class Parts(NamedTuple):
     score : pair of ndarray
         Rows for the estimator's score, in the original variables.
     whole : pair of Sample
-        All rows but those of the target's score.
+        All rows but those of the score.
     """
 
     train: tuple
@@ -65,7 +67,10 @@ def _folds(sample, ensemble_size, fraction, rng):
     """Training rows and rows to judge by of every member, on one side."""
     if fraction is None and sample is not None:
         return [(sample, _bounded(sample, rng))] * ensemble_size
-    share = 0.0 if sample is None else max(fraction, min(16 / sample.n_rows, 0.25))
+    if sample is None:
+        return [(None, None)] * ensemble_size
+    least = 64 if ensemble_size > 1 else 16  # rows that several members miss are seen
+    share = max(fraction, min(least / sample.n_rows, 0.25))
     return held_out_folds(sample, ensemble_size, share, AT_MOST_HELD_OUT, rng)
 
 
@@ -101,23 +106,43 @@ def _equally_weighted(sample, at_most=AT_MOST_RESERVED):
 
 
 def held_out_rows(parts, preconditioner):
-    """Held-out rows of every member in the network's variables, source and target.
+    """Held-out rows of every member in the network's variables, source and target."""
+    frames = preconditioner.source, preconditioner.target
+    return [
+        [
+            None if f is None else Sample(side.forward(f.X), f.weight, f.total)
+            for f in folds
+        ]
+        for side, folds in zip(frames, parts.apart, strict=True)
+    ]
 
-    They have the moments of the whole sample there.
+
+def training_frames(parts, preconditioner):
+    """The changes of variables of every member's training rows, source and target.
+
+    In the network's variables they have the moments of the whole sample, which training
+    starts from: the difference is that of the rows held out, nothing to be learnt, and
+    to unlearn it would count against whatever else is learnt. Of heavy tails, whose
+    moments differ by more than `MOST_MOVED`, it is taken no further than that.
     """
     frames = preconditioner.source, preconditioner.target
     return [
-        [None] * len(folds) if full is None else _in_frame(side, folds, full)
-        for side, folds, full in zip(frames, parts.apart, parts.whole, strict=True)
+        [side if f is None else _matched(side, f, full) for f in folds]
+        for side, folds, full in zip(frames, parts.train, parts.whole, strict=True)
     ]
 
 
-def _in_frame(side, folds, full):
-    moments = side.moments(*full.moments)
-    return [
-        Sample(matched_to(side.forward(f.X), f.weight, *moments), f.weight, f.total)
-        for f in folds
-    ]
+def _matched(side, fold, full):
+    if fold is full or fold.n_rows <= 2 * fold.X.shape[1]:
+        return side
+    (mean, cov), (own_mean, own_cov) = (
+        side.moments(*sample.moments) for sample in (full, fold)
+    )
+    ridge = 1e-6 * (np.trace(cov) / len(cov) or 1.0) * np.eye(len(cov))
+    values, vectors = np.linalg.eigh(gaussian_map(own_cov + ridge, cov + ridge))
+    if not (np.abs(values - 1) <= MOST_MOVED).all():
+        return side
+    return side.followed_by(own_mean, mean, (vectors * values) @ vectors.T)
 
 
 def joined(old, new, rng):

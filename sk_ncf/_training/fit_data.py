@@ -12,12 +12,21 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sk_ncf._flow.plane import Plane, common_plane
-from sk_ncf._flow.preconditioner import Preconditioner
+from sk_ncf._flow.preconditioner import AffineMap, Preconditioner
 from sk_ncf._inputs.validation import Rows
 from sk_ncf._samples.atoms import weight_to_split
+from sk_ncf._samples.initial_map import initial_map
+from sk_ncf._samples.outliers import without_far_rows
 from sk_ncf._samples.reference import output_rows
 from sk_ncf._samples.sample import Sample, unique_rows
-from sk_ncf._samples.splits import Parts, held_out_rows, joined, parted, stacked
+from sk_ncf._samples.splits import (
+    Parts,
+    held_out_rows,
+    joined,
+    parted,
+    stacked,
+    training_frames,
+)
 from sk_ncf.costs import Cost
 from sk_ncf.costs._checks import check_cost
 from sk_ncf.diagnostics._support import Support
@@ -29,12 +38,14 @@ __all__ = [
     "distinct_samples",
     "fit_preconditioners",
     "share_to_split",
+    "with_radii",
 ]
 
 MIN_TRAINING_ROWS = 4  # a class with fewer keeps its initial map
 
 RowPair = tuple[Rows | None, Rows | None]
 SamplePair = tuple[Sample | None, Sample | None]
+SupportPair = tuple[Support | None, Support | None]
 Moments = tuple[np.ndarray, np.ndarray]
 
 
@@ -42,23 +53,40 @@ def distinct_samples(
     pairs: Sequence[RowPair],
     output_distribution: Literal["normal", "uniform"] | Callable[..., ArrayLike],
     n_features: int,
+    supports: Sequence[SupportPair],
     rng: np.random.RandomState,
-) -> list[SamplePair]:
-    """Distinct rows of both sides of every class.
+) -> tuple[list[SamplePair], np.ndarray]:
+    """Distinct rows of both sides of every class, without outliers.
 
     A side of None is drawn from the output distribution. A side without rows, which
     :meth:`~sk_ncf.NCFTransport.partial_fit` allows for some classes, becomes None.
+
+    Returns
+    -------
+    samples : list of pairs of Sample or None
+    n_outliers : ndarray of int of shape (2,)
+        Source and target rows that were left out.
     """
     drawn = None
     if any(rows is None for pair in pairs for rows in pair):
         drawn = unique_rows(output_rows(output_distribution, n_features, rng))
 
-    def sample(rows: Rows | None) -> Sample | None:
+    def sample(rows: Rows | None, support: Support | None) -> tuple[Sample | None, int]:
         if rows is None:
-            return drawn
-        return unique_rows(rows.X, rows.weight) if len(rows.X) else None
+            return drawn, 0
+        if not len(rows.X):
+            return None, 0
+        found: tuple[Sample, int]
+        found = without_far_rows(unique_rows(rows.X, rows.weight), support)
+        return found
 
-    return [(sample(source), sample(target)) for source, target in pairs]
+    samples: list[SamplePair] = []
+    n_outliers = np.zeros(2, dtype=int)
+    for (source, target), (of_source, of_target) in zip(pairs, supports, strict=True):
+        (x, n_x), (y, n_y) = sample(source, of_source), sample(target, of_target)
+        samples.append((x, y))
+        n_outliers += n_x, n_y
+    return samples, n_outliers
 
 
 def fit_preconditioners(
@@ -78,10 +106,15 @@ def fit_preconditioners(
         complete = [(source, target)]
     sizes = [_displacement_size(s.moments, t.moments) for s, t in complete]
     check_cost(cost, complete[0][0].X.shape[1], max(sizes) or 1.0)
+    careful = len(complete) > 1
+    kinds = [
+        None if k in pooled else initial_map(*pair, cost, careful)
+        for k, pair in enumerate(complete)
+    ]
     fitted: list[Preconditioner] = [
         replace(preconditioner, plane=plane)
         for preconditioner, plane in zip(
-            Preconditioner.fit_classes(complete, cost, pooled),
+            Preconditioner.fit_classes(complete, cost, pooled, kinds),
             _planes(complete, pooled),
             strict=True,
         )
@@ -107,6 +140,26 @@ def _concatenate(samples: Sequence[Sample]) -> Sample:
     """The rows of all classes as one sample."""
     weight = np.concatenate([s.weight * s.total for s in samples])
     return unique_rows(np.concatenate([s.X for s in samples]), weight)
+
+
+def with_radii(
+    preconditioners: Sequence[Preconditioner],
+    samples: Sequence[SamplePair],
+    shared: bool,
+) -> list[Preconditioner]:
+    """The changes of variables with the radii of all training rows until now."""
+    groups = [samples] if shared else [[pair] for pair in samples]
+    updated: list[Preconditioner] = []
+    for preconditioner, pairs in zip(preconditioners, groups, strict=False):
+        sources = [source for source, _ in pairs if source is not None]
+        targets = [target for _, target in pairs if target is not None]
+        old = preconditioner.source, preconditioner.target
+        source = AffineMap.of_radius(old[0], sources)
+        target = AffineMap.of_radius(old[1], targets)
+        if source is not old[0] or target is not old[1]:
+            preconditioner = replace(preconditioner, source=source, target=target)
+        updated.append(preconditioner)
+    return updated * len(samples) if shared else updated
 
 
 def share_to_split(samples: Sequence[SamplePair]) -> float:
@@ -155,7 +208,7 @@ class FitData:
     score_rows: list[tuple[np.ndarray, np.ndarray]] | None = None
 
     def __init__(self, n_classes: int) -> None:
-        self.supports: list[tuple[Support | None, Support | None]]
+        self.supports: list[SupportPair]
         self.supports = [(None, None)] * n_classes
 
     def add(
@@ -218,6 +271,19 @@ class FitData:
         """Training rows of every potential: of source (side 0) or target (side 1)."""
         assert self.parts is not None
         return [fold for parts in self.parts for fold in parts.train[side]]
+
+    def training_frames(
+        self, preconditioners: Sequence[Preconditioner]
+    ) -> tuple[list[AffineMap], list[AffineMap]]:
+        """Changes of variables of the training rows of every potential."""
+        assert self.parts is not None
+        sources: list[AffineMap] = []
+        targets: list[AffineMap] = []
+        for parts, preconditioner in zip(self.parts, preconditioners, strict=True):
+            of_source, of_target = training_frames(parts, preconditioner)
+            sources += of_source
+            targets += of_target
+        return sources, targets
 
     def longest_side(self, is_given: Sequence[bool]) -> int:
         """Training rows of the potential and side with most.

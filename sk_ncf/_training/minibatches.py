@@ -1,7 +1,6 @@
 """Paired minibatches of source and target rows."""
 
 import math
-from itertools import product
 
 import numpy as np
 import torch
@@ -13,7 +12,6 @@ __all__ = ["PairSampler", "smoothing_scale"]
 
 
 DRAWN = 2_000_000  # values of either side drawn at a time
-SIDES = ("source", "target")
 
 
 def smoothing_scale(n_samples, n_features):
@@ -23,7 +21,8 @@ def smoothing_scale(n_samples, n_features):
     side, which this noise draws from, cannot be. Its bias is of the second order and
     the same on both sides; it vanishes faster than the sampling error as n grows.
     """
-    return min(0.2, 50 * n_features / n_samples)
+    most = min(0.35, max(0.2, 4 / math.sqrt(n_samples)))
+    return min(most, 50 * n_features / n_samples)
 
 
 class PairSampler(IterableDataset):
@@ -37,8 +36,8 @@ class PairSampler(IterableDataset):
     sources, targets : sequence of Sample or None
         One of each for every potential (class or member); None where there are no rows
         now: its potential rests.
-    preconditioners : sequence of Preconditioner
-        Of every potential.
+    frames : pair of sequences of AffineMap
+        Changes of variables of the source and the target of every potential.
     batch_size : int
         Rows of each side in a minibatch.
     n_batches : int
@@ -50,13 +49,15 @@ class PairSampler(IterableDataset):
     device : torch.device
     smoothing : float, default=0.0
         Standard deviation of Gaussian noise on the rows, in the network's variables.
+    planes : sequence of Plane or None, default=None
+        The plane of the rows of every potential, which the noise does not leave.
     """
 
     def __init__(
         self,
         sources,
         targets,
-        preconditioners,
+        frames,
         batch_size,
         n_batches,
         n_steps,
@@ -64,23 +65,22 @@ class PairSampler(IterableDataset):
         dtype,
         device,
         smoothing=0.0,
+        planes=None,
     ):
-        distinct = {id(p): p for p in preconditioners}  # members share theirs
-        directions = {
-            (k, name): _noise_directions(p, name)
-            for (k, p), name in product(distinct.items(), SIDES)
-        }
+        planes = [None] * len(sources) if planes is None else planes
         self.sources, self.targets = (
             [
-                (s, _cumulative(s), getattr(p, name), directions[id(p), name])
-                for s, p in zip(side, preconditioners, strict=True)
+                (sample, _cumulative(sample), frame, directions)
+                for sample, frame, directions in zip(
+                    side, of_side, _noise_directions(of_side, planes), strict=True
+                )
             ]
-            for name, side in zip(SIDES, (sources, targets), strict=True)
+            for side, of_side in zip((sources, targets), frames, strict=True)
         )
         pairs = zip(sources, targets, strict=True)
         present = [not (s is None or t is None) for s, t in pairs]
         self.present = torch.tensor(present, dtype=dtype, device=device)
-        self.n_features = len(preconditioners[0].source.mean)
+        self.n_features = len(frames[0][0].mean)
         self.batch_size, self.n_batches = batch_size, n_batches
         self.n_left = n_steps
         self.rng = np.random.RandomState(seed)
@@ -138,12 +138,14 @@ class PairSampler(IterableDataset):
             yield {"x": x, "y": y, "t": t, "present": self.present}, y.new_zeros(())
 
 
-def _noise_directions(preconditioner, side):
-    """Projector on the directions that rows vary in; None if they vary in all."""
-    plane = preconditioner.plane
-    if plane is None:
-        return None
-    return plane.directions(getattr(preconditioner, side).matrix)
+def _noise_directions(frames, planes):
+    """Projections onto the planes of the rows; None if they vary in all directions."""
+    found = {}  # by frame and plane, which several potentials may share
+    for frame, plane in zip(frames, planes, strict=True):
+        key = id(frame), id(plane)
+        if key not in found:
+            found[key] = None if plane is None else plane.directions(frame.matrix)
+        yield found[key]
 
 
 def _cumulative(sample):
