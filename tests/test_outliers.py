@@ -15,7 +15,7 @@ from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf._samples.initial_map import initial_map
 from sk_ncf._samples.outliers import OutlierWarning, far_rows, weighted_quantile
 from sk_ncf._samples.sample import unique_rows
-from sk_ncf._samples.splits import parted, training_frames
+from sk_ncf._samples.splits import split_samples, training_frames
 from sk_ncf._training.callbacks.model_selection import HeldOutRisk
 from sk_ncf._training.held_out_risk import Risk, held_out_risk
 from sk_ncf.costs import Lp, SquaredEuclidean
@@ -287,10 +287,10 @@ def test_training_rows_have_the_moments_of_all_rows():
     X, Y = two_samples(200, 210)
     source, target = _samples(X, Y)
     frame = Preconditioner.fit_classes([(source, target)], SquaredEuclidean(), {})[0]
-    parts = parted(source, target, 4, 0.1, np.random.RandomState(0))
+    parts = split_samples(source, target, 4, 0.1, np.random.RandomState(0))
     for side, frames in enumerate(training_frames(parts, frame)):
         own = (frame.source, frame.target)[side]
-        whole = own.moments(*parts.whole[side].moments)
+        whole = own.moments(*parts.all_rows[side].moments)
         for fold, moved in zip(parts.train[side], frames, strict=True):
             found = weighted_moments(moved.forward(fold.X), fold.weight)
             for value, expected in zip(found, whole, strict=True):

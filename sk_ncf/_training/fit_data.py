@@ -20,11 +20,11 @@ from sk_ncf._samples.outliers import without_far_rows
 from sk_ncf._samples.reference import output_rows
 from sk_ncf._samples.sample import Sample, unique_rows
 from sk_ncf._samples.splits import (
-    Parts,
+    Splits,
     held_out_rows,
-    joined,
-    parted,
-    stacked,
+    merge_held_out,
+    pad_and_stack,
+    split_samples,
     training_frames,
 )
 from sk_ncf.costs import Cost
@@ -192,7 +192,7 @@ class FitData:
 
     Attributes
     ----------
-    parts : list of Parts
+    splits : list of Splits
         The rows of this call; None between two calls.
     held_out : pair of lists of Sample
         Validation rows of all calls, in the network's variables: source and target of
@@ -203,7 +203,7 @@ class FitData:
         A subsample of all rows, to recognise later rows far from them.
     """
 
-    parts: list[Parts] | None = None
+    splits: list[Splits] | None = None
     held_out: tuple[list[Sample], list[Sample]] | None = None
     score_rows: list[tuple[np.ndarray, np.ndarray]] | None = None
 
@@ -234,27 +234,30 @@ class FitData:
             (Support.of(source, old[0]), Support.of(target, old[1]))
             for (source, target), old in zip(samples, self.supports, strict=True)
         ]
-        self.parts = [
-            parted(*pair, ensemble_size, validation_fraction, rng) for pair in samples
+        self.splits = [
+            split_samples(*pair, ensemble_size, validation_fraction, rng)
+            for pair in samples
         ]
         if self.score_rows is None:
-            self.score_rows = [parts.score for parts in self.parts]
-        new = _validation_rows(self.parts, preconditioners)
+            scores = [splits.score for splits in self.splits]
+            # The first call has rows of all classes.
+            self.score_rows = cast("list[tuple[np.ndarray, np.ndarray]]", scores)
+        new = _validation_rows(self.splits, preconditioners)
         if self.held_out is None:
-            self.held_out = new
+            self.held_out = cast("tuple[list[Sample], list[Sample]]", new)
             return
         source, target = (
-            [joined(*rows, rng) for rows in zip(*sides, strict=True)]
+            [merge_held_out(*rows, rng) for rows in zip(*sides, strict=True)]
             for sides in zip(self.held_out, new, strict=True)
         )
         self.held_out = source, target
 
     def n_training(self) -> np.ndarray:
         """Training rows of the smaller side of every class, shape (K,)."""
-        assert self.parts is not None
+        assert self.splits is not None
         sizes = [
-            [_n_training_rows(folds[0]) for folds in parts.train]
-            for parts in self.parts
+            [_n_training_rows(folds[0]) for folds in splits.train]
+            for splits in self.splits
         ]
         return np.min(sizes, axis=1)
 
@@ -269,18 +272,18 @@ class FitData:
 
     def training_folds(self, side: int) -> list[Sample | None]:
         """Training rows of every potential: of source (side 0) or target (side 1)."""
-        assert self.parts is not None
-        return [fold for parts in self.parts for fold in parts.train[side]]
+        assert self.splits is not None
+        return [fold for splits in self.splits for fold in splits.train[side]]
 
     def training_frames(
         self, preconditioners: Sequence[Preconditioner]
     ) -> tuple[list[AffineMap], list[AffineMap]]:
         """Changes of variables of the training rows of every potential."""
-        assert self.parts is not None
+        assert self.splits is not None
         sources: list[AffineMap] = []
         targets: list[AffineMap] = []
-        for parts, preconditioner in zip(self.parts, preconditioners, strict=True):
-            of_source, of_target = training_frames(parts, preconditioner)
+        for splits, preconditioner in zip(self.splits, preconditioners, strict=True):
+            of_source, of_target = training_frames(splits, preconditioner)
             sources += of_source
             targets += of_target
         return sources, targets
@@ -301,7 +304,7 @@ class FitData:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Validation rows and their weights: x, y, weight_x, weight_y in float32."""
         assert self.held_out is not None
-        (x, weight_x), (y, weight_y) = (stacked(side) for side in self.held_out)
+        (x, weight_x), (y, weight_y) = (pad_and_stack(side) for side in self.held_out)
 
         def tensor(array: np.ndarray) -> Tensor:
             return torch.from_numpy(array).to(device, torch.float32)
@@ -311,7 +314,7 @@ class FitData:
     def without_training_rows(self, keep_validation: bool) -> "FitData":
         """A copy without the training rows and, if wanted, without validation rows."""
         kept = copy.copy(self)
-        kept.parts = None
+        kept.splits = None
         if not keep_validation:
             kept.held_out = None
         return kept
@@ -323,12 +326,12 @@ def _n_training_rows(sample: Sample | None) -> int:
 
 
 def _validation_rows(
-    parts: Sequence[Parts], preconditioners: Sequence[Preconditioner]
-) -> tuple[list[Sample], list[Sample]]:
+    splits: Sequence[Splits], preconditioners: Sequence[Preconditioner]
+) -> tuple[list[Sample | None], list[Sample | None]]:
     """Held-out rows of every potential in the network's variables, source and target."""
-    source: list[Sample] = []
-    target: list[Sample] = []
-    for part, preconditioner in zip(parts, preconditioners, strict=True):
+    source: list[Sample | None] = []
+    target: list[Sample | None] = []
+    for part, preconditioner in zip(splits, preconditioners, strict=True):
         of_source, of_target = held_out_rows(part, preconditioner)
         source += of_source
         target += of_target
