@@ -154,8 +154,8 @@ def with_radii(
         sources = [source for source, _ in pairs if source is not None]
         targets = [target for _, target in pairs if target is not None]
         old = preconditioner.source, preconditioner.target
-        source = AffineMap.of_radius(old[0], sources)
-        target = AffineMap.of_radius(old[1], targets)
+        source = old[0].with_radius_of(sources)
+        target = old[1].with_radius_of(targets)
         if source is not old[0] or target is not old[1]:
             preconditioner = replace(preconditioner, source=source, target=target)
         updated.append(preconditioner)
