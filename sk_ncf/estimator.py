@@ -413,6 +413,14 @@ class NCFTransport(
         ValueError
             If a parameter or the data are not valid; the message names which. The
             estimator is then as it was before.
+
+        Warns
+        -----
+        OutlierWarning
+            If rows lie far outside the rest, and were left out.
+        ConvergenceWarning
+            If the map is the one that training starts from (`map_kind_`), or the
+            training diverged or was interrupted.
         """
         self._check_parameters()
         given = X, y, X_target, y_target, sample_domain, sample_weight, target_weight
