@@ -131,8 +131,8 @@ class TransportMap:
             x = before.forward(part)
             near = before.clipped(x)
             with torch.no_grad():
-                mapped = function(flow, self._tensor(near, X.dtype))[0]
-            mapped = mapped.cpu().double().numpy()
+                z = function(flow, self._tensor(near, X.dtype))[0]
+            mapped = z.cpu().double().numpy()
             with np.errstate(over="ignore", invalid="ignore"):
                 mapped = after.inverse(mapped if near is x else mapped + (x - near))
                 if plane is not None:

@@ -15,12 +15,12 @@ class HeldOutRisk(Callback):
 
     Kept are, for every class, the latest weights within `margin` paired standard errors
     of its best held-out risk, if they beat the start (and the map of a warm start) by
-    `doubt` of them and by `tol`; else that. Where the energy distance of mapped rows
-    speaks for the weights, beyond two of its own standard errors, it is enough that the
-    risk is lower; where it speaks against them, the risk must be lower by two. Where
-    the risk of a class is far above the start's, it goes back to what is kept, at a
-    third of the learning rate (of that, as far as the class is one of many); the
-    seventh time it stays there.
+    `doubt` of them and by `tol`; else that. It is enough that the risk is lower, if it
+    and the energy distance of mapped rows are so together; where that one speaks
+    against the weights, beyond two of its own standard errors, the risk must be lower
+    by two. Where the risk of a class is far above the start's, it goes back to what is
+    kept, at a third of the learning rate (of that, as far as the class is one of many);
+    the seventh time it stays there.
 
     Parameters
     ----------
@@ -179,10 +179,12 @@ class HeldOutRisk(Callback):
         """Whether a map is better than a start; so says the risk, and the energy distance."""
         gain, error = start.gain(risk)
         opinion, its_error = start.energy_gain(risk)
-        doubt = torch.full_like(gain, self.doubt)
-        doubt = doubt.where(opinion <= SURE * its_error, 0.0)
-        doubt = doubt.where(opinion >= -SURE * its_error, SURE)
-        return gain > (doubt * error).clamp_min(self.tol)
+        alone = gain > self.doubt * error
+        # The sum of two standard scores of correlation 1/2 has the variance 3.
+        together = gain * its_error + opinion * error
+        together = together > 3**0.5 * self.doubt * error * its_error
+        against = (opinion < -SURE * its_error) & (gain < SURE * error)
+        return (gain > self.tol) & (alone | together) & ~against
 
     def __getstate__(self):
         # The held-out rows and their values are data, not model.
