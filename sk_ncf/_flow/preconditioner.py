@@ -58,7 +58,7 @@ class AffineMap:
     inverse_matrix: np.ndarray  # (d, d)
     radius: float = np.inf  # of the training rows around the mean, in the new variables
 
-    def forward(self, X: np.ndarray) -> np.ndarray:
+    def forward(self, X: RowArray) -> np.ndarray:
         """Rows in the new variables, shape (n, d), float64."""
         return (np.asarray(X, dtype=np.float64) - self.mean) @ self.matrix
 

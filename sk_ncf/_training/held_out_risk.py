@@ -73,11 +73,11 @@ class Risk:
     def gain(self, other):
         r"""How much lower the criterion of another map is, and its standard error.
 
-        The rows being the same, their differences are compared: those of x,
-        :math:`u(x, 0) - u_1(x, 0)`, and, with the opposite sign, those of the minima.
-        Both follow nearly one law where y is near T(x), and are drawn in to `WIDE`
-        robust standard deviations of its median (Huber, Robust statistics, 1981), so
-        that no row decides by itself.
+        Both maps are evaluated on the same rows, so their differences are compared:
+        :math:`u(x, 0) - u_1(x, 0)` and, with the opposite sign, the differences of the
+        minima. If y is near T(x), both have almost the same distribution. They are
+        winsorised at `WIDE` robust standard deviations from its median (Huber, Robust
+        statistics, 1981), so that no single row decides.
         """
         x = self.source - other.source
         y = self.target - other.target - self.gap + other.gap

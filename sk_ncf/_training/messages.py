@@ -48,6 +48,11 @@ def fit_warnings(
     ----------
     session : FitSession
     result : FitResult
+
+    Yields
+    ------
+    message : str
+    category : type of Warning
     """
     if session.n_new_outliers.any():
         source, target = session.n_new_outliers
