@@ -9,8 +9,9 @@ import torch
 from numpy.typing import DTypeLike
 from torch import Tensor
 
+from sk_ncf._flow.affine_map import AffineMap
 from sk_ncf._flow.characteristics import CharacteristicFlow
-from sk_ncf._flow.preconditioner import AffineMap, Preconditioner
+from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf._inputs.errors import check_finite
 from sk_ncf.costs import Cost
 

@@ -10,12 +10,12 @@ import torch
 from sklearn.utils import check_random_state
 
 from sk_ncf._classes.class_pairs import ClassLabels
+from sk_ncf._flow.affine_map import AffineMap
 from sk_ncf._flow.characteristics import CharacteristicFlow
 from sk_ncf._flow.plane import Plane
 from sk_ncf._flow.potential import MeanPotential, Potential
 from sk_ncf._flow.preconditioner import (
     QUADRATIC,
-    AffineMap,
     Preconditioner,
     common_cost,
 )

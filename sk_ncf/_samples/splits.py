@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sk_ncf._flow.affine_map import AffineMap
 from sk_ncf._flow.gaussian_map import gaussian_map
-from sk_ncf._flow.preconditioner import AffineMap, Preconditioner
+from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf._samples.held_out import held_out_folds, split_rows
 from sk_ncf._samples.sample import RowView, Sample
 

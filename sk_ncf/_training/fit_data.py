@@ -11,8 +11,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from sk_ncf._flow.affine_map import AffineMap
 from sk_ncf._flow.plane import Plane, common_plane
-from sk_ncf._flow.preconditioner import AffineMap, Preconditioner
+from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf._inputs.validation import Rows
 from sk_ncf._samples.atoms import weight_to_split
 from sk_ncf._samples.initial_map import initial_map

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from sk_ncf._flow.affine_map import AffineMap
 from sk_ncf._flow.plane import Plane
-from sk_ncf._flow.preconditioner import AffineMap
 from sk_ncf._samples.sample import Sample, is_equal
 
 __all__ = ["PairSampler", "smoothing_scale"]

@@ -23,7 +23,8 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from scipy.stats import combine_pvalues
 
-from sk_ncf._flow.preconditioner import AffineMap, Preconditioner
+from sk_ncf._flow.affine_map import AffineMap
+from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf._samples.atoms import REPORTED_SHARE, weight_to_split
 from sk_ncf._samples.sample import random_rows, unique_rows
 from sk_ncf.diagnostics._report import Diagnostics, DirectionDiagnostics
