@@ -69,8 +69,7 @@ def _folds(sample, ensemble_size, fraction, rng):
         return [(sample, sample.take(every))] * ensemble_size
     if sample is None:
         return [(None, None)] * ensemble_size
-    least = 64 if ensemble_size > 1 else 16  # rows that several members miss are seen
-    share = max(fraction, min(least / len(sample), 0.25))
+    share = max(fraction, min(64 / len(sample), 0.25))
     return held_out_folds(sample, ensemble_size, share, AT_MOST_HELD_OUT, rng)
 
 

@@ -1,6 +1,7 @@
 """What "auto" stands for."""
 
 __all__ = [
+    "FEW_ROWS",
     "MANY_ROWS",
     "auto_ensemble_size",
     "auto_settings",
@@ -8,6 +9,7 @@ __all__ = [
 ]
 
 
+FEW_ROWS = 1024  # whose start errs by more than weights that seem as good would
 MANY_ROWS = 30_000  # a budget sees them too few times to learn them by heart
 MILLION = 1_000_000  # rows whose places every member would keep
 FEW_FEATURES = 4  # which narrow potentials are enough for

@@ -32,6 +32,7 @@ from sk_ncf._training.callbacks.progress import ProgressBar, TaskEvents
 from sk_ncf._training.callbacks.weight_average import WeightAverage
 from sk_ncf._training.checkpoints import checkpoint_of
 from sk_ncf._training.defaults import (
+    FEW_ROWS,
     MANY_ROWS,
     auto_ensemble_size,
     auto_settings,
@@ -383,6 +384,7 @@ class FitSession:
             estimator.tol,
             estimator.early_stopping and not self.stream,
             margin=0.5 if self._n_rows() < MANY_ROWS else 1.0,
+            doubt=0.5 if self._n_rows() < FEW_ROWS else 1.0,
         )
         callbacks = [
             ("schedule", self.schedule),
