@@ -21,6 +21,8 @@ __all__ = [
 ]
 
 MAX_HELD_OUT = 4096  # rows of a sample, over all members
+MIN_HELD_OUT = 64  # rows of a sample that a member holds out,
+MAX_FRACTION = 0.25  # but not more than this fraction
 MAX_RESERVED = 1024  # rows for the score
 RESERVED_FRACTION = 0.05
 MIN_RESERVING = 4  # rows that must remain
@@ -98,9 +100,7 @@ def _folds(
     if fraction is None:
         validation = _validation_rows(sample, rng)
         return [sample] * ensemble_size, [validation] * ensemble_size
-    # Rows that several members hold out are validated on by several members.
-    least = 64 if ensemble_size > 1 else 16
-    fraction = max(fraction, min(least / sample.n_rows, 0.25))
+    fraction = max(fraction, min(MIN_HELD_OUT / sample.n_rows, MAX_FRACTION))
     folds = held_out_folds(sample, ensemble_size, fraction, MAX_HELD_OUT, rng)
     return [train for train, _ in folds], [test for _, test in folds]
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sk_ncf._training.parameters import TransportParameters
 
 __all__ = [
+    "FEW_ROWS",
     "MANY_ROWS",
     "FitSettings",
     "auto_settings",
@@ -18,7 +19,10 @@ __all__ = [
 
 
 MANY_ROWS = 30_000  # too many for `max_iter` steps to overfit
-FEW_ROWS = 2_000  # fewer are overfitted before `n_iter_no_change` steps
+OVERFITTED_ROWS = 2_000  # fewer are overfitted before `n_iter_no_change` steps
+FEW_ROWS = (
+    1_024  # with fewer the initial map is so inaccurate that others are preferred
+)
 VERY_MANY_ROWS = 1_000_000  # an ensemble would store an index of them per member
 FEW_FEATURES = 4  # narrow potentials are wide enough for so many
 MAX_WIDTH = 2**16  # of a layer
@@ -133,7 +137,7 @@ def max_patience(n_rows: int) -> int:
 
     With 150 to 250 rows, the best weights are those of steps 100 to 400.
     """
-    return 10**9 if n_rows >= FEW_ROWS else int(max(300, n_rows / 2))
+    return 10**9 if n_rows >= OVERFITTED_ROWS else int(max(300, n_rows / 2))
 
 
 def check_layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:

@@ -125,8 +125,8 @@ def _winsorised(x, y, weight_x, weight_y):
     weight = torch.cat([weight_x, weight_y], -1)
     (centre,) = _quantiles(both, weight, 0.5)
     half, most = _quantiles((both - centre).abs(), weight, 0.5, 0.9)
-    # A value that many rows share has no median deviation: then the other one counts.
-    limit = WIDE * torch.maximum(half / 0.6745, most / 1.6449)
+    # Of a value that most rows share there is no median deviation.
+    limit = WIDE * torch.where(half > 0, half / 0.6745, most / 1.6449)
     drawn_in = torch.maximum(torch.minimum(both, centre + limit), centre - limit)
     drawn_in = torch.where(both.isfinite(), drawn_in, torch.nan)
     return drawn_in.split([x.shape[-1], y.shape[-1]], -1)
