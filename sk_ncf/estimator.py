@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -31,14 +30,13 @@ from sk_ncf._inputs.validation import (
     source_mask,
 )
 from sk_ncf._inputs.warn import warn
-from sk_ncf._samples.atoms import REPORTED_SHARE, SPLIT_MESSAGE
 from sk_ncf._training.devices import resolve_device
 from sk_ncf._training.fit_result import FitResult
 from sk_ncf._training.fit_session import FitSession
+from sk_ncf._training.messages import fit_warnings
 from sk_ncf._version import __version__, check_version
 from sk_ncf.costs import Cost
 from sk_ncf.costs._registry import COSTS, make_cost
-from sk_ncf.diagnostics import MapQualityWarning
 from sk_ncf.diagnostics._mixin import DiagnosticsMixin
 from sk_ncf.objectives import Objective
 from sk_ncf.objectives._registry import (
@@ -115,8 +113,8 @@ class NCFTransport(
 
     Training is initialized at the optimal map between Gaussians with the means and
     (shrunk) covariances of the samples; for costs that are not quadratic, at the mean
-    shift. The best checkpoint on a validation split is kept, so the fitted map is not
-    worse there than its initialization.
+    shift. Of the weights whose risk on a validation split is within a standard error of
+    the best, the latest are used, if they are better than the initialization there.
 
     Parameters
     ----------
@@ -157,8 +155,9 @@ class NCFTransport(
         features below 1,000,000 rows; else 1. With classes and in :meth:`partial_fit` 1.
     hidden_layer_sizes : tuple of int, default="auto"
         Widths of the layers, all equal. "auto": 4 layers of 96 (128 above 16 features)
-        for one potential; for an ensemble 3 layers, of 64 up to 4 features; with classes
-        3 layers of 64 (48 above 4 classes), 4 of 192 for a shared map.
+        for one potential; an ensemble has 3 layers, of 64 with up to 4 features and of
+        96 or 128 as above otherwise; with classes 3 layers of 64 (48 above 4 classes), 4
+        of 192 for a shared map.
     batch_size : int, default="auto"
         Rows of each side in the minibatch of one ensemble member or class. "auto": 256
         for one potential, 128 for an ensemble; with classes 256 (512 for a shared map)
@@ -173,15 +172,18 @@ class NCFTransport(
         training when its risk has stopped improving. If False, all `max_iter` steps are
         taken and the checkpoint is selected on training rows.
     validation_fraction : float, default=0.1
-        Fraction of the rows of each side that every ensemble member holds out, each
-        member other rows; at most 4,096 rows over all members.
+        Fraction of the source rows, and of the target rows, that every ensemble member
+        holds out, each member other rows. At least 64 rows, a quarter of fewer than
+        256; at most 4,096 over all members.
     n_iter_no_change : int, default=1000
-        Gradient steps (not epochs) without a better validation risk after which the
-        learning rate decays, or the training ends if it is still no better than the
-        initialization.
+        Gradient steps (not epochs) to wait for a better validation risk. Then the
+        learning rate decays to zero and the training ends; if nothing has been better
+        than the initialization by then, it ends at once. Below 2,000 training rows it
+        is at most half their number, but not less than 300.
     tol : float, default=0.0
-        Improvement of the validation risk that counts as one, in the network's units.
-        A fit that gains less keeps its initialization.
+        Smallest decrease of the validation risk that counts as an improvement. The risk
+        is that of rows of unit variance, so it does not depend on the units of X. A fit
+        that gains less keeps its initialization.
     skorch_net : skorch.NeuralNet, default=None
         A net to train with, such as :class:`~sk_ncf.NCFNet` with another optimizer or
         module; a grid search reaches ``skorch_net__optimizer__weight_decay``.
@@ -221,18 +223,19 @@ class NCFTransport(
     classes_ : ndarray of shape (n_classes,)
         The classes, with `class_conditional`.
     classifier_, target_classifier_ : classifier
-        With ``class_conditional="per_class"``: predict the class, as its index in
-        `classes_`, of source rows and of target rows. The second is None without
-        target rows.
+        With ``class_conditional="per_class"``: predict the index in `classes_` of
+        source rows, and of target rows. Each is None if the fit had no such rows.
     pseudo_label_fraction_, pseudo_label_accuracy_ : float
         With `class_conditional`: fraction of the target rows that had no label and got
         a pseudo-label from a self-trained classifier, and its accuracy on labels that
         were held out (nan if a class has only one label).
     net_ : skorch.NeuralNet
-        The net that hosted the training.
+        The skorch net after training; None if there were too few rows to train on, or
+        after :func:`~sk_ncf.load`.
     history_ : skorch.history.History
-        Its record: training loss ``train_loss``, validation risk ``risk``, and
-        ``valid_loss``, by which checkpoints are selected, of every epoch.
+        Its record, one entry for about 100 gradient steps: training loss
+        ``train_loss``, validation risk ``risk``, and ``valid_loss``, by which weights
+        are selected. An empty list without training.
     n_iter_ : int
         Gradient steps taken.
     best_iter_ : int, or ndarray of int of shape (n_classes,)
@@ -246,6 +249,14 @@ class NCFTransport(
         Why the training ended: "converged", "max_iter", "initialization" (nothing was
         better than the initialization), "diverged", "interrupted" (Ctrl-C), "callback"
         (one of `callbacks` ended it), "partial_fit" or "too_few_rows".
+    map_kind_ : str, or ndarray of str of shape (n_classes,)
+        "network" if trained weights were better on held-out rows than the
+        initialization. Otherwise the initialization, of which a warning tells:
+        "gaussian" (quadratic costs only), "mean_shift" or "identity", the best of them
+        by cross-fitting. With ``class_conditional="per_class"`` one for every class.
+    n_outliers_ : ndarray of int of shape (2,)
+        Number of distinct source and target rows that lie far outside the rest and were
+        left out of the fit. They are mapped like all other rows.
 
     See Also
     --------
@@ -315,8 +326,8 @@ class NCFTransport(
         "random_state": ["random_state"],
     }
 
-    # Routed without any set_*_request call. score does not ask for X_target: the rows
-    # that a fit was given are not held out.
+    # Routed without any set_*_request call. score does not request X_target: in a
+    # cross-validation it would get the target rows that the fit was trained on.
     __metadata_request__fit = {
         "X_target": True,
         "y_target": True,
@@ -404,7 +415,9 @@ class NCFTransport(
             Class labels of the rows of X, needed with `class_conditional` and unread
             without. Missing (-1, NaN or None) for target rows only.
         X_target : array-like of shape (n_target_samples, n_features), default=None
-            Target rows. Without any, X is mapped to `output_distribution`.
+            Target rows. If there are none, neither here nor in X, X is mapped to
+            `output_distribution`; with ``default_domain="target"`` X is the target, and
+            `output_distribution` the source.
         y_target : array-like of shape (n_target_samples,), default=None
             Class labels of the rows of X_target with `class_conditional`; -1, NaN or
             None if missing.
@@ -428,8 +441,11 @@ class NCFTransport(
 
         Warns
         -----
+        OutlierWarning
+            If rows lie far outside the rest (`n_outliers_`).
         ConvergenceWarning
-            If the training diverged or was interrupted.
+            If the training diverged or was interrupted, or if the map is the
+            initialization (`map_kind_`).
         MapQualityWarning
             If many source rows share a value that would have to be split
             (`weight_to_split_`).
@@ -537,23 +553,21 @@ class NCFTransport(
         self.stop_reason_ = result.stop_reason
         if session.n_potentials == 1:
             self.best_iter_ = int(result.best_iter[0])
+        self.map_kind_: str | np.ndarray = result.map_kind
+        if session.n_potentials == 1:
+            self.map_kind_ = str(result.map_kind[0])
+        self.n_outliers_ = session.n_outliers
+        if session.weight_to_split is not None:
+            self.weight_to_split_ = session.weight_to_split
         self._score_rows = session.score_rows
         self._session = session.state_for_partial_fit()
         self._labels = labels
         self._set_class_attributes(labels)
-        if result.message:
-            warn(result.message, ConvergenceWarning)
+        for message, category in fit_warnings(session, result):
+            warn(message, category)
         if labels is not None and result.small.any():
             self._warn_of_small_classes(result.small)
-        if session.weight_to_split is not None:
-            self._set_weight_to_split(session.weight_to_split)
         return self
-
-    def _set_weight_to_split(self, share: float) -> None:
-        self.weight_to_split_ = share
-        if share >= REPORTED_SHARE:
-            message = SPLIT_MESSAGE.format(share=share, side="source", other="target")
-            warn(message, MapQualityWarning)
 
     def _set_class_attributes(self, labels: ClassLabels | None) -> None:
         for name in CLASS_ATTRIBUTES:  # of an earlier fit
@@ -573,8 +587,9 @@ class NCFTransport(
         names = self.classes_[small].tolist()
         more = f" and {len(names) - 20} more" if len(names) > 20 else ""
         warn(
-            "Classes with too few rows to train on keep the Gaussian map of their rows "
-            f"(a class with one row: the mean shift): {names[:20]}{more}.",
+            "Classes with too few rows to train on keep their initialization (the "
+            "Gaussian map; for one row, or a cost that is not quadratic, the mean shift): "
+            f"{names[:20]}{more}."
         )
 
     @_all_or_nothing
@@ -659,10 +674,11 @@ class NCFTransport(
         sample_domain: ArrayLike | None = None,
         sample_label: Any = None,
     ) -> np.ndarray:
-        r"""Map target rows back, :math:`T^{-1}(y) = y - \nabla H(\nabla u(y, 1))`.
+        r"""Map target rows back, the inverse of :meth:`transform`.
 
-        Three damped steps of :math:`x \leftarrow y - \nabla H(\nabla u(x, 0))` refine
-        the foot of the characteristic.
+        Starts from :math:`y - \nabla H(\nabla u(y, 1))` and takes up to three damped
+        fixed-point steps :math:`x \leftarrow y - \nabla H(\nabla u(x, 0))`, which make
+        it a more exact inverse.
 
         Parameters
         ----------

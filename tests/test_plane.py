@@ -172,7 +172,8 @@ def test_smoothing_noise_stays_in_the_plane():
     frame = replace(frame, plane=plane)
     rest = {"n_steps": 3, "seed": 0, "dtype": torch.float64, "device": "cpu"}
     sides = [samples[0]], [samples[1]]
-    sampler = PairSampler(*sides, [frame], 64, 3, **rest, smoothing=0.2)
+    frames = [frame.source], [frame.target]
+    sampler = PairSampler(*sides, frames, 64, 3, **rest, smoothing=0.2, planes=[plane])
     for batch, _ in sampler:
         for rows, side, seed in (
             (batch["x"], frame.source, 0),

@@ -13,7 +13,7 @@ from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf._samples.atoms import weight_to_split
 from sk_ncf._samples.held_out import held_out_folds
 from sk_ncf._samples.sample import Sample, equal_weights, unique_rows
-from sk_ncf._samples.splits import joined, parted
+from sk_ncf._samples.splits import merge_held_out, split_samples
 from sk_ncf.diagnostics._compute import EvaluationSample, _equally_many
 from sk_ncf.diagnostics._support import Support
 
@@ -132,7 +132,7 @@ def test_rows_to_score_with_are_distributed_like_all_rows(kind):
     rows = KINDS[kind]
     sample = unique_rows(rows)
     for ensemble_size in (1, 4):
-        parts = parted(sample, sample, ensemble_size, 0.1, _rng())
+        parts = split_samples(sample, sample, ensemble_size, 0.1, _rng())
         for scored in parts.score:
             error = rows.std(axis=0) / np.sqrt(len(scored))
             assert (abs(scored.mean(axis=0) - rows.mean(axis=0)) < 4 * error).all()
@@ -145,7 +145,11 @@ def test_the_held_out_rows_of_a_stream_keep_their_shares(kind):
     values, share = np.unique(rows[:, 0], return_counts=True)
     for seed in range(20):
         folds = held_out_folds(unique_rows(rows), 1, 0.5, 4000, _rng(seed))
-        pool = folds[0][1] if pool is None else joined(pool, folds[0][1], _rng(seed))
+        pool = (
+            folds[0][1]
+            if pool is None
+            else merge_held_out(pool, folds[0][1], _rng(seed))
+        )
     assert len(pool) <= 4096
     heaviest = values[share.argmax()]
     found = pool.weight[np.asarray(pool.X)[:, 0] == heaviest].sum()

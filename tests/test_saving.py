@@ -36,7 +36,7 @@ from skorch.callbacks import LRScheduler
 
 import sk_ncf
 from sk_ncf import Lp, NCFTransport, QuadraticForm, estimator
-from sk_ncf._persistence import files
+from sk_ncf._persistence import file_format as files
 from sk_ncf._training.net import NCFNet
 
 pytest.importorskip("skops")

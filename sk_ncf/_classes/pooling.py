@@ -15,6 +15,7 @@ from scipy.special import logsumexp
 
 from sk_ncf._flow.gaussian_map import gaussian_map
 from sk_ncf._flow.shrinkage import oracle_shrinkage
+from sk_ncf._samples.outliers import far_rows, weighted_quantile
 from sk_ncf._samples.sample import Sample, random_rows, unique_rows
 
 __all__ = ["ClassMoments", "PooledSample", "pooled_moments"]
@@ -103,7 +104,8 @@ def pooled_moments(
 def _distinct_rows(sample: PooledSample, small: np.ndarray) -> PooledSample:
     """Distinct rows of the small classes in lexicographic order, classes renumbered.
 
-    A weight of two is then the same as a row given twice.
+    A weight of two is then the same as a row given twice. Outliers are left out, as
+    seen from the medians of their classes.
     """
     mine = np.isin(sample.codes, small)
     columns = [sample.codes[mine]]
@@ -112,10 +114,24 @@ def _distinct_rows(sample: PooledSample, small: np.ndarray) -> PooledSample:
     table = np.column_stack([sample.X[mine], *columns]).astype(np.float64)
     distinct = unique_rows(table, sample.weight[mine])
     d, rows = sample.X.shape[1], np.asarray(distinct.X)
-    labelled = None if sample.labelled is None else rows[:, d + 1] > 0
     codes = np.searchsorted(small, rows[:, d])
-    weight = distinct.weight * distinct.total
-    return PooledSample(rows[:, :d], weight, codes, labelled)
+    deviations = _deviations_from_medians(rows[:, :d], distinct.weight, codes)
+    near = ~far_rows(deviations, distinct.weight, distinct.effective_size)
+    labelled = None if sample.labelled is None else rows[near, d + 1] > 0
+    weight = distinct.weight[near] * distinct.total
+    return PooledSample(rows[near, :d], weight, codes[near], labelled)
+
+
+def _deviations_from_medians(
+    X: np.ndarray, weight: np.ndarray, codes: np.ndarray
+) -> np.ndarray:
+    """Deviations of the rows from the medians of their classes."""
+    out = X.copy()
+    for k in np.unique(codes):
+        mine = codes == k
+        for column in out.T:
+            column[mine] -= weighted_quantile(column[mine], weight[mine], [0.5])
+    return out
 
 
 def _feature_scales(

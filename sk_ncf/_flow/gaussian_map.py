@@ -43,7 +43,7 @@ def _inverse(matrix: np.ndarray) -> np.ndarray:
     return (inverse + inverse.T) / 2
 
 
-def _seen_through(root: np.ndarray, cov: np.ndarray) -> np.ndarray:
+def _transformed_covariance(root: np.ndarray, cov: np.ndarray) -> np.ndarray:
     """Covariance of x @ root, positive definite in spite of rounding errors."""
     cov = root @ cov @ root
     ridge = 1e-14 * np.trace(cov) / len(cov) * np.eye(len(cov))

@@ -4,7 +4,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["RowArray", "WeightedRows", "effective_size", "weighted_moments"]
+__all__ = [
+    "Moments",
+    "RowArray",
+    "WeightedRows",
+    "effective_size",
+    "weighted_moments",
+]
+
+Moments = tuple[np.ndarray, np.ndarray]  # mean (d,), covariance (d, d)
 
 
 LEAST_VARIANCE = 1e-280  # covariances below this lose accuracy
@@ -42,16 +50,14 @@ class WeightedRows(Protocol):
         ...
 
     @property
-    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+    def moments(self) -> Moments:
         """Mean (d,) and covariance (d, d)."""
         ...
 
     def __len__(self) -> int: ...
 
 
-def weighted_moments(
-    X: RowArray, weight: np.ndarray, chunk: int = 65536
-) -> tuple[np.ndarray, np.ndarray]:
+def weighted_moments(X: RowArray, weight: np.ndarray, chunk: int = 65536) -> Moments:
     """Mean (d,) and covariance (d, d) of weighted rows, in float64, by chunks.
 
     They are computed relative to the first row, so the variance of a constant feature

@@ -11,7 +11,7 @@ from sk_ncf._training.callbacks.model_selection import HeldOutRisk, Stop
 from sk_ncf._training.callbacks.progress import ProgressBar, TaskEvents, print_line
 from sk_ncf._training.callbacks.weight_average import WeightAverage
 from sk_ncf._training.checkpoint.callback import Checkpoint
-from sk_ncf._training.defaults import MANY_ROWS
+from sk_ncf._training.defaults import FEW_ROWS, MANY_ROWS, max_patience
 from sk_ncf._training.parameters import TransportParameters
 
 __all__ = [
@@ -45,10 +45,11 @@ def make_model_selection(
     return HeldOutRisk(
         PlateauCosine(None if stream else max_iter),
         WeightAverage(),
-        estimator.n_iter_no_change,
+        min(estimator.n_iter_no_change, max_patience(n_rows)),
         estimator.tol,
         estimator.early_stopping and not stream,
         margin=0.5 if n_rows < MANY_ROWS else 1.0,
+        doubt=0.5 if n_rows < FEW_ROWS else 1.0,
     )
 
 

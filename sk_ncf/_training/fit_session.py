@@ -35,6 +35,7 @@ from sk_ncf._training.fit_data import (
     distinct_samples,
     fit_preconditioners,
     share_to_split,
+    with_radii,
 )
 from sk_ncf._training.fit_result import FitResult
 from sk_ncf._training.initialization import copy_weights, ensemble_mean, initial_flow
@@ -72,6 +73,8 @@ class FitSession:
     weight_to_split : float or None
         Share of the source's weight that would have to be split; None after the first
         call of a stream.
+    n_outliers, n_new_outliers : ndarray of int of shape (2,)
+        Source and target rows left out, in all calls and in the last one.
     """
 
     estimator: TransportParameters | None
@@ -91,6 +94,8 @@ class FitSession:
         self.estimator, self.stream = estimator, stream
         self.n_features, self.n_classes = estimator.n_features_in_, len(pairs)
         self.shared = estimator.class_conditional == "shared"
+        self.n_outliers = np.zeros(2, dtype=int)
+        self.data = FitData(self.n_classes)
         samples = self._samples(pairs)
         if not stream:
             self.checkpoint = make_checkpoint(estimator, samples, pooled)
@@ -105,7 +110,6 @@ class FitSession:
         self.ensemble_size = resolve_ensemble_size(
             estimator, self.n_samples, self.n_potentials, stream
         )
-        self.data = FitData(self.n_classes)
         self._add_data(samples)
 
     @property
@@ -179,6 +183,8 @@ class FitSession:
         session.data = FitData(session.n_classes)
         session.data.score_rows = estimator._score_rows
         session.data.supports = supports
+        session.n_outliers = estimator.n_outliers_
+        session.n_new_outliers = np.zeros(2, dtype=int)
         return session
 
     # Training.
@@ -217,11 +223,16 @@ class FitSession:
         self.is_given = [
             any(rows is not None for rows in side) for side in zip(*pairs, strict=True)
         ]
-        return distinct_samples(pairs, distribution, self.n_features, self.rng)
+        samples, self.n_new_outliers = distinct_samples(
+            pairs, distribution, self.n_features, self.data.supports, self.rng
+        )
+        self.n_outliers = self.n_outliers + self.n_new_outliers
+        return samples
 
     def _add_data(self, samples: Sequence[SamplePair]) -> None:
         estimator = self._parameters
         fraction = estimator.validation_fraction if estimator.early_stopping else None
+        self.preconditioners = with_radii(self.preconditioners, samples, self.shared)
         self.data.add(
             samples, self.preconditioners, self.ensemble_size, fraction, self.rng
         )
@@ -290,7 +301,7 @@ class FitSession:
         return PairSampler(
             self.data.training_folds(0),
             self.data.training_folds(1),
-            [p for p in self.preconditioners for _ in range(self.ensemble_size)],
+            self.data.training_frames(self.preconditioners),
             settings.batch_size,
             min(EPOCH, self.n_steps),
             self.n_steps,
@@ -298,6 +309,9 @@ class FitSession:
             torch.float32,
             device,
             smoothing=smoothing_scale(n_rows, self.n_features),
+            planes=[
+                p.plane for p in self.preconditioners for _ in range(self.ensemble_size)
+            ],
         )
 
     # Results.
@@ -307,7 +321,9 @@ class FitSession:
         flow.potential.reset()
         flow = self._ensemble_mean(flow)
         best_iter = np.zeros(self.n_potentials, dtype=int)
-        return FitResult(flow, None, 0, best_iter, "too_few_rows", small)
+        return FitResult(
+            flow, None, 0, best_iter, "too_few_rows", small, self._initial_kinds()
+        )
 
     def _result(self, trainer: Trainer, n_iter: int) -> FitResult:
         reason = trainer.risk.stop_reason
@@ -317,6 +333,11 @@ class FitSession:
             reason = "callback" if stopped else "interrupted"
             reason = "partial_fit" if complete else reason
         small = self.data.too_small(self.shared) & (not self.stream)
-        flow, best_iter = trainer.selected(small, self.stream)
+        flow, best_iter, is_initial = trainer.selected(small, self.stream)
         flow = self._ensemble_mean(flow)
-        return FitResult(flow, trainer.net, n_iter, best_iter, reason, small)
+        kinds = np.where(is_initial, self._initial_kinds(), "network")
+        return FitResult(flow, trainer.net, n_iter, best_iter, reason, small, kinds)
+
+    def _initial_kinds(self) -> np.ndarray:
+        """The kind of the initial map of every potential, shape (K,)."""
+        return np.array([p.kind for p in self.preconditioners[: self.n_potentials]])

@@ -16,13 +16,14 @@ the distance and of the cycle-consistency error.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from scipy.spatial.distance import cdist
 from scipy.stats import combine_pvalues
 
+from sk_ncf._flow.affine_map import AffineMap
 from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf._samples.atoms import REPORTED_SHARE, weight_to_split
 from sk_ncf._samples.sample import random_rows, unique_rows
@@ -39,6 +40,7 @@ __all__ = ["EvaluationSample", "diagnose"]
 
 MAX_ROWS = 1024  # of a sample, all classes together
 MAX_ROWS_OF_CLASS = 64  # of a class, if that is more than its part of MAX_ROWS
+MAX_OUTLIERS = 0.05  # of the rows; if more are far, they are evaluated too
 MIN_ROWS = 8  # of a class in a sample; classes with fewer rows are left out
 
 SupportPair = tuple[Support | None, Support | None]  # source, target
@@ -128,9 +130,13 @@ def diagnose(
     Diagnostics
     """
     classes = [None] if source.codes is None else np.unique(source.codes).tolist()
-    found, n_rows = [], []
+    found, n_rows, n_outliers = [], [], np.zeros(2, dtype=int)
     for k in classes:
-        samples = source.of_class(k), target.of_class(k)
+        frame = fitted.preconditioners[k or 0]
+        x, n_x = _without_outliers(source.of_class(k), frame.source)
+        y, n_y = _without_outliers(target.of_class(k), frame.target)
+        samples = x, y
+        n_outliers += n_x, n_y
         rows = _equally_many(samples, MAX_ROWS // len(classes), rng)
         if rows is None:
             continue
@@ -143,9 +149,27 @@ def diagnose(
             f"X and X_target must have {MIN_ROWS} rows or more each, of at least one "
             f"class, got {len(source.X)} and {len(target.X)} in all."
         )
-    if len(found) == 1:
-        return found[0]
-    return _mean(found, np.divide(n_rows, sum(n_rows)))
+    one = found[0]
+    if len(found) > 1:
+        one = _mean(found, np.divide(n_rows, sum(n_rows)))
+    return replace(one, n_outliers=(int(n_outliers[0]), int(n_outliers[1])))
+
+
+def _without_outliers(
+    sample: EvaluationSample, frame: AffineMap
+) -> tuple[EvaluationSample, int]:
+    """The rows that are not far outside the training rows, and how many are far.
+
+    If many are far, they are kept.
+    """
+    if not len(sample.X):
+        return sample, 0
+    far = frame.is_far(sample.X)
+    if not far.any() or far.mean() > MAX_OUTLIERS:
+        return sample, int(far.sum())
+    X, codes, weight = (None if part is None else part[~far] for part in sample)
+    assert X is not None
+    return EvaluationSample(X, codes, weight), int(far.sum())
 
 
 def _equally_many(

@@ -75,6 +75,9 @@ class Diagnostics:
         and is exact for the optimal potential.
     n_rows : int
         Number of source rows that were evaluated, and of target rows.
+    n_outliers : tuple of int
+        Number of source and of target rows, of all given ones, that lie far outside the
+        training rows. If they are at most one in twenty, they are not evaluated.
     """
 
     forward: DirectionDiagnostics
@@ -82,6 +85,7 @@ class Diagnostics:
     transport_cost: float
     score: float
     n_rows: int
+    n_outliers: tuple[int, int] = (0, 0)
 
     @property
     def error(self) -> float:
@@ -169,6 +173,11 @@ class Diagnostics:
             f"transport cost {self.transport_cost:.4g}, score {self.score:.4g}, "
             f"duality gap {self.gap:.2g} (units of the cost)"
         )
+        if any(self.n_outliers):
+            source, target = self.n_outliers
+            lines.append(
+                f"far outside the training rows: {source} source and {target} target rows"
+            )
         return "\n".join([*lines, self.verdict])
 
 

@@ -7,16 +7,20 @@ __all__ = ["HeldOutRisk", "Stop"]
 
 
 RETURNS = 6  # to what is kept, where training has gone astray
+SURE = 2.0  # standard errors of the energy distance, from which its opinion counts
 
 
 class HeldOutRisk(Callback):
     """Judges the averaged weights after every epoch, keeps some, says when to stop.
 
     Kept are, for every class, the latest weights within `margin` paired standard errors
-    of its best held-out risk, if they beat the start (and the map of a warm start) by a
-    whole one and by `tol`; else that. Where the risk of a class is far above the
-    start's, it goes back to what is kept, at a third of the learning rate (of that, as
-    far as the class is one of many); the seventh time it stays there.
+    of its best held-out risk, if they beat the start (and the map of a warm start) by
+    `doubt` of them and by `tol`; else that. It is enough that the risk is lower, if it
+    and the energy distance of mapped rows are so together; where that one speaks
+    against the weights, beyond two of its own standard errors, the risk must be lower
+    by two. Where the risk of a class is far above the start's, it goes back to what is
+    kept, at a third of the learning rate (of that, as far as the class is one of many);
+    the seventh time it stays there.
 
     Parameters
     ----------
@@ -30,16 +34,25 @@ class HeldOutRisk(Callback):
         Whether to end the plateau early.
     margin : float, default=0.5
         Standard errors of the risk that later weights may be behind the best.
+    doubt : float, default=1.0
+        Standard errors of the risk that weights must be better by than the start.
     """
 
     device_attributes = ("start_weights", "kept_weights")
 
     def __init__(
-        self, schedule, average, patience, tol=0.0, early_stopping=True, margin=0.5
+        self,
+        schedule,
+        average,
+        patience,
+        tol=0.0,
+        early_stopping=True,
+        margin=0.5,
+        doubt=1.0,
     ):
         self.schedule, self.average = schedule, average
         self.patience, self.tol = patience, tol
-        self.early_stopping, self.margin = early_stopping, margin
+        self.early_stopping, self.margin, self.doubt = early_stopping, margin, doubt
 
     def initialize(self):
         """Nothing is kept yet."""
@@ -89,9 +102,9 @@ class HeldOutRisk(Callback):
         self._see_whether_to_go_on(risk, net.optimizer_)
 
     def _keep(self, risk):
-        gain = self.best.criterion() - risk.criterion()
+        gain, error = self.best.gain(risk)
         learning = ~self.resting.to(gain.device)
-        good = learning & ((gain > 0) | (-gain <= self._may_be_behind(risk)))
+        good = learning & ((gain > 0) | (-gain <= self._may_be_behind(error)))
         self.kept = risk.where(good, self.kept)
         self.kept_weights = _of_classes(good, _weights(self.flow), self.kept_weights)
         step = torch.full_like(self.kept_step, self.schedule.step)
@@ -100,10 +113,10 @@ class HeldOutRisk(Callback):
         self.best = risk.where(better, self.best)
         self.best_step = torch.where(better.cpu(), step, self.best_step)
 
-    def _may_be_behind(self, risk):
+    def _may_be_behind(self, error):
         """Some standard errors, but not what was gained over the start."""
-        gained = self.start.criterion() - self.best.criterion()
-        return torch.minimum(self.margin * risk.standard_error(self.best), 0.1 * gained)
+        gained, _ = self.start.gain(self.best)
+        return torch.minimum(self.margin * error, 0.1 * gained)
 
     def _see_whether_to_go_on(self, risk, optimizer):
         step, schedule = self.schedule.step, self.schedule
@@ -119,15 +132,15 @@ class HeldOutRisk(Callback):
             self.stop_reason = "max_iter" if in_full else "converged"
         elif stalled and schedule.turn is None and best_step == 0 and not astray.any():
             self.stop_reason = "initialization"
-        elif stalled:
+        elif stalled and not astray.all():
             schedule.start_decay()
         if astray.any() and self.stop_reason is None:
             self._return(astray, optimizer)
 
     def _astray(self, risk):
         """Whether the risk is above the start's beyond all doubt, or not a number."""
-        limit = self.limit + 2 * risk.standard_error(self.start)
-        return ~(risk.criterion() < self.start.criterion() + limit)
+        gain, error = self.start.gain(risk)
+        return ~(-gain < self.limit + 2 * error)
 
     def _return(self, classes, optimizer):
         """Go on from what is kept of these classes, with smaller steps."""
@@ -138,23 +151,40 @@ class HeldOutRisk(Callback):
         self.schedule.slow_down(3.0 ** -classes.double().mean().item())
 
     def chosen(self, start_only):
-        """Weights and step of what is kept, or of an earlier start that is as good.
+        """What is kept, or an earlier start that is as good.
 
         Parameters
         ----------
         start_only : Tensor of bool, shape (K,)
             Classes that keep their start in any case.
+
+        Returns
+        -------
+        weights : dict
+        step : Tensor of int, shape (K,)
+        at_start : Tensor of bool, shape (K,)
+            Classes whose map is the one that training starts from.
         """
         risk, weights, step = self.kept, self.kept_weights, self.kept_step
         for start in self.earlier:
-            gain = start[0].criterion() - risk.criterion()
-            back = ~(gain > risk.standard_error(start[0]).clamp_min(self.tol))
+            back = ~self._beats(start[0], risk)
             if start is self.earlier[-1]:
                 back = back | start_only.to(back.device)
             risk = start[0].where(back, risk)
             weights = _of_classes(back, start[1], weights)
             step = torch.where(back.cpu(), start[2], step)
-        return weights, step
+        return weights, step, back.cpu()
+
+    def _beats(self, start, risk):
+        """Whether a map is better than a start; so says the risk, and the energy distance."""
+        gain, error = start.gain(risk)
+        opinion, its_error = start.energy_gain(risk)
+        alone = gain > self.doubt * error
+        # The sum of two standard scores of correlation 1/2 has the variance 3.
+        together = gain * its_error + opinion * error
+        together = together > 3**0.5 * self.doubt * error * its_error
+        against = (opinion < -SURE * its_error) & (gain < SURE * error)
+        return (gain > self.tol) & (alone | together) & ~against
 
     def __getstate__(self):
         # The held-out rows and their values are data, not model.
