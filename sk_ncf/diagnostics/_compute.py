@@ -248,9 +248,17 @@ class _Evaluation:
             rng,
             n_permutations,
         )
-        cost = float(fitted.cost(X, self.mapped).mean())
+        cost = fitted.cost(X, self.mapped)
         score = fitted.held_out_dual(X, Y, k)
-        return Diagnostics(forward, inverse, cost, score, len(X))
+        error = self._gap_error(cost)
+        return Diagnostics(forward, inverse, float(cost.mean()), score, len(X), error)
+
+    def _gap_error(self, cost: np.ndarray) -> float:
+        """Standard error of the duality gap: c(x, T(x)) + u(x, 0) against u(y, 1)."""
+        of_source = cost + self.fitted.source_potential(self.X, self.codes)
+        of_target = self.fitted.target_potential(self.Y, self.codes)
+        variances = (values.var() / len(values) for values in (of_source, of_target))
+        return float(np.sqrt(sum(variances)))
 
     def _residual(self, x: np.ndarray, y: np.ndarray) -> float:
         """Root mean square of u(y, 1) - c(x, y) - u(x, 0) along the characteristics."""
@@ -329,6 +337,7 @@ def _mean(found: list[Diagnostics], weights: np.ndarray) -> Diagnostics:
         float(np.dot(weights, [d.transport_cost for d in found])),
         float(np.dot(weights, [d.score for d in found])),
         sum(d.n_rows for d in found),
+        float(np.linalg.norm(weights * [d.gap_error for d in found])),
     )
 
 
