@@ -32,10 +32,10 @@ def warn_of_units(source: np.ndarray, target: np.ndarray) -> None:
     """
     if min(len(source), len(target)) < MIN_ROWS:
         return
-    samples = [_some_rows(X) for X in (source, target)]
+    source, target = _some_rows(source), _some_rows(target)
     for name, other, X, Y in (
-        ("source", "target", *samples),
-        ("target", "source", *samples[::-1]),
+        ("source", "target", source, target),
+        ("target", "source", target, source),
     ):
         if _is_standardized(X) and not _is_near_standardized(Y):
             warn(
@@ -44,7 +44,7 @@ def warn_of_units(source: np.ndarray, target: np.ndarray) -> None:
                 f"was scaled. {ADVICE}"
             )
             return
-    low, high = (_spread_ratio(*samples, extreme) for extreme in (np.min, np.max))
+    low, high = (_spread_ratio(source, target, f) for f in (np.min, np.max))
     if low > ORDERS or high < 1 / ORDERS:
         warn(
             "Every feature of the source rows and of the target rows differs in scale by "

@@ -70,12 +70,12 @@ def restore_training_state(
 def _restore_callbacks(
     state: dict[str, Any], net: NeuralNet, risk: HeldOutRisk
 ) -> None:
-    vars(risk.schedule).update(state["schedule"])
+    risk.schedule.__dict__.update(state["schedule"])
     average = state["average"]
     if average["average"] is not None:
         parameters = list(net.module_.parameters())
         average = {**average, "average": _placed_like(average["average"], parameters)}
-    vars(risk.average).update(average)
+    risk.average.__dict__.update(average)
     for name in SELECTION_STATE:
         value = _placed_like(state["selection"][name], getattr(risk, name))
         setattr(risk, name, value)
