@@ -15,7 +15,8 @@ from scipy.spatial.distance import cdist
 from sk_ncf import MapQualityWarning
 from sk_ncf._samples.sample import equal_weights, unique_rows
 from sk_ncf.diagnostics import Diagnostics, DirectionDiagnostics
-from sk_ncf.diagnostics._compute import EvaluationSample, diagnose
+from sk_ncf.diagnostics._compute import diagnose
+from sk_ncf.diagnostics._evaluation_sample import EvaluationSample
 from sk_ncf.diagnostics._support import AT_MOST_KEPT, Support, _smallest_keys
 from sk_ncf.diagnostics._two_sample import (
     debiased_distance,

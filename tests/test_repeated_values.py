@@ -14,7 +14,7 @@ from sk_ncf._samples.atoms import weight_to_split
 from sk_ncf._samples.held_out import held_out_folds
 from sk_ncf._samples.sample import Sample, equal_weights, unique_rows
 from sk_ncf._samples.splits import merge_held_out, split_samples
-from sk_ncf.diagnostics._compute import EvaluationSample, _equally_many
+from sk_ncf.diagnostics._evaluation_sample import EvaluationSample, equally_many
 from sk_ncf.diagnostics._support import Support
 
 
@@ -170,7 +170,7 @@ def test_a_heavy_weight_leaves_rows_to_look_at():
     rows = _rng().standard_normal((1000, 2))
     weight = np.r_[1000.0, np.ones(999)]
     weighted, plain = (EvaluationSample(rows, None, w) for w in (weight, None))
-    seen, _ = _equally_many((weighted, plain), 1024, _rng())
+    seen, _ = equally_many((weighted, plain), 1024, _rng())
     assert len(seen) == 1000
     assert (seen == rows[0]).all(axis=1).mean() == pytest.approx(0.5, abs=0.06)
 

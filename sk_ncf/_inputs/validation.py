@@ -262,7 +262,7 @@ def _array_like(name: str, X: Any) -> Any:
             "with numpy.ma.compress_rows."
         )
     if isinstance(X, torch.Tensor):
-        X = X.detach().cpu()
+        X = X.cpu()
         return (X.float() if X.dtype == torch.bfloat16 else X).numpy()
     return X
 

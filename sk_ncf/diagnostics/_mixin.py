@@ -22,7 +22,8 @@ from sk_ncf._inputs.validation import (
 )
 from sk_ncf._inputs.warn import warn
 from sk_ncf.costs import Cost
-from sk_ncf.diagnostics._compute import EvaluationSample, SupportPair, diagnose
+from sk_ncf.diagnostics._compute import SupportPair, diagnose
+from sk_ncf.diagnostics._evaluation_sample import EvaluationSample
 from sk_ncf.diagnostics._report import Diagnostics, MapQualityWarning
 
 __all__ = ["DiagnosticsMixin"]
@@ -270,11 +271,8 @@ class DiagnosticsMixin:
         X_target : array-like of shape (n_target_samples, n_features), default=None
             Target rows that were not in the fit. If None, target rows that the fit
             reserved are used.
-        y : label or array-like of shape (n_samples,), default=None
-            Class labels of the rows of X, for ``class_conditional="per_class"``
-            (ignored otherwise). Missing labels are predicted.
-        y_target : label or array-like of shape (n_target_samples,), default=None
-            Class labels of the rows of X_target, likewise.
+        y, y_target
+            As in :meth:`dual_potentials`.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows of X, >= 0. Rows are drawn in proportion to them.
         target_weight : array-like of shape (n_target_samples,), default=None
