@@ -13,7 +13,8 @@ MIN_ROWS = 16  # with fewer nothing is compared
 EXACT = (
     1e-4  # deviation of a mean, or of a standard deviation, that is scaled to 0 or 1
 )
-FAR = 10.0  # medians, and ratios of deviations, that are far from 0 and 1
+FAR = 3.0  # ratio of a deviation to 1, if that of all features is far from 1
+FAR_MEDIAN = 30.0  # of a feature, in standard deviations
 ORDERS = 1000.0  # ratio of the spreads of every feature
 
 ADVICE = (
@@ -65,9 +66,10 @@ def _is_standardized(X: np.ndarray) -> bool:
 
 
 def _is_near_standardized(X: np.ndarray) -> bool:
-    mean, deviation = np.median(X, axis=0), X.std(axis=0)
-    far = (np.abs(mean) > FAR) | (deviation > FAR) | (deviation < 1 / FAR)
-    return not far.any()
+    """Also if it was scaled like the other sample, and its distribution has shifted."""
+    median, deviation = np.median(X, axis=0), X.std(axis=0)
+    far = (deviation > FAR) | (deviation < 1 / FAR)
+    return not (far.all() or (np.abs(median) > FAR_MEDIAN).any())
 
 
 def _spread_ratio(X: np.ndarray, Y: np.ndarray, extreme: Any) -> float:

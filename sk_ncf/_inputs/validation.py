@@ -255,7 +255,7 @@ def _array_like(name: str, X: Any) -> Any:
     scikit-learn would read what is below the mask, and take a tensor of float32 for one
     of float64.
     """
-    if np.ma.is_masked(X):
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
         raise ValueError(
             f"{name} must have no masked values, got a masked array with "
             f"{np.ma.count_masked(X)} of them. Fill or remove them first, for example "

@@ -18,7 +18,7 @@ ones.
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from scipy.special import ndtri
@@ -63,10 +63,17 @@ class EarlierRows(Protocol):
         ...
 
 
+class Outliers(NamedTuple):
+    """The outliers that were left out of a sample."""
+
+    n: int  # distinct rows
+    variance_share: float  # largest share that they would have in a feature's variance
+
+
 def without_far_rows(
     sample: Sample, support: EarlierRows | None = None
-) -> tuple[Sample, int]:
-    """The sample without outliers, and the number of outliers.
+) -> tuple[Sample, Outliers]:
+    """The sample without outliers, and how many they are and how much they matter.
 
     Parameters
     ----------
@@ -85,8 +92,21 @@ def without_far_rows(
         weight = np.concatenate([(1 - share) * weight, share * earlier])
         far = far_rows(X, weight)[: len(sample)]
     if far.all() or not far.any():
-        return sample, 0
-    return sample.take(~far), int(far.sum())
+        return sample, Outliers(0, 0.0)
+    rest = sample.take(~far)
+    return rest, Outliers(int(far.sum()), _variance_share(sample, far, rest))
+
+
+def _variance_share(sample: Sample, far: np.ndarray, rest: Sample) -> float:
+    """Largest share of the outliers in the second moment of a feature about the mean."""
+    mean, cov = rest.moments
+    weight = np.asarray(sample.weight)[far]
+    deviation = np.asarray(sample.X[np.flatnonzero(far)], dtype=np.float64) - mean
+    with np.errstate(over="ignore"):
+        own = np.minimum(weight @ np.square(deviation), np.finfo(float).max / 4)
+    others = (1 - weight.sum()) * cov.diagonal()
+    total = own + others
+    return float((own[total > 0] / total[total > 0]).max(initial=0.0))
 
 
 def far_rows(

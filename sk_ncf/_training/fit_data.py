@@ -17,7 +17,7 @@ from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf._inputs.validation import Rows
 from sk_ncf._samples.atoms import weight_to_split
 from sk_ncf._samples.initial_map import initial_map
-from sk_ncf._samples.outliers import without_far_rows
+from sk_ncf._samples.outliers import Outliers, without_far_rows
 from sk_ncf._samples.reference import output_rows
 from sk_ncf._samples.sample import Sample, unique_rows
 from sk_ncf._samples.splits import (
@@ -56,7 +56,7 @@ def distinct_samples(
     n_features: int,
     supports: Sequence[SupportPair],
     rng: np.random.RandomState,
-) -> tuple[list[SamplePair], np.ndarray]:
+) -> tuple[list[SamplePair], np.ndarray, float]:
     """Distinct rows of both sides of every class, without outliers.
 
     A side of None is drawn from the output distribution. A side without rows, which
@@ -67,19 +67,23 @@ def distinct_samples(
     samples : list of pairs of Sample or None
     n_outliers : ndarray of int of shape (2,)
         Source and target rows that were left out.
+    variance_share : float
+        Largest share that they would have in the variance of a feature.
     """
     drawn = None
     if any(rows is None for pair in pairs for rows in pair):
         drawn = unique_rows(output_rows(output_distribution, n_features, rng))
+
+    outliers = [Outliers(0, 0.0)]
 
     def sample(rows: Rows | None, support: Support | None) -> tuple[Sample | None, int]:
         if rows is None:
             return drawn, 0
         if not len(rows.X):
             return None, 0
-        found: tuple[Sample, int]
-        found = without_far_rows(unique_rows(rows.X, rows.weight), support)
-        return found
+        rest, left_out = without_far_rows(unique_rows(rows.X, rows.weight), support)
+        outliers.append(left_out)
+        return rest, left_out.n
 
     samples: list[SamplePair] = []
     n_outliers = np.zeros(2, dtype=int)
@@ -87,7 +91,7 @@ def distinct_samples(
         (x, n_x), (y, n_y) = sample(source, of_source), sample(target, of_target)
         samples.append((x, y))
         n_outliers += n_x, n_y
-    return samples, n_outliers
+    return samples, n_outliers, max(found.variance_share for found in outliers)
 
 
 def fit_preconditioners(

@@ -184,7 +184,7 @@ class FitSession:
         session.data.score_rows = estimator._score_rows
         session.data.supports = supports
         session.n_outliers = estimator.n_outliers_
-        session.n_new_outliers = np.zeros(2, dtype=int)
+        session.n_new_outliers, session.outlier_variance = np.zeros(2, dtype=int), 0.0
         return session
 
     # Training.
@@ -223,7 +223,7 @@ class FitSession:
         self.is_given = [
             any(rows is not None for rows in side) for side in zip(*pairs, strict=True)
         ]
-        samples, self.n_new_outliers = distinct_samples(
+        samples, self.n_new_outliers, self.outlier_variance = distinct_samples(
             pairs, distribution, self.n_features, self.data.supports, self.rng
         )
         self.n_outliers = self.n_outliers + self.n_new_outliers

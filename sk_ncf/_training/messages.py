@@ -24,6 +24,7 @@ STOP_MESSAGES = {  # by stop reason
         "used, those of step {best_iter}."
     ),
 }
+REPORTED_VARIANCE = 0.1  # share of the outliers in the variance of a feature
 KINDS = {
     "gaussian": "the Gaussian map (of the means and covariances)",
     "mean_shift": "the mean shift",
@@ -36,6 +37,7 @@ class Session(Protocol):
 
     stream: bool
     n_new_outliers: np.ndarray
+    outlier_variance: float
     weight_to_split: float | None
 
 
@@ -54,7 +56,7 @@ def fit_warnings(
     message : str
     category : type of Warning
     """
-    if session.n_new_outliers.any():
+    if session.outlier_variance > REPORTED_VARIANCE:
         source, target = session.n_new_outliers
         message = (
             f"{source} source and {target} target rows lie far outside the rest and "
