@@ -13,7 +13,7 @@ MIN_ROWS = 16  # with fewer nothing is compared
 EXACT = (
     1e-4  # deviation of a mean, or of a standard deviation, that is scaled to 0 or 1
 )
-FAR = 3.0  # ratio of a deviation to 1, if that of all features is far from 1
+FAR = 10.0  # ratio of a deviation to 1, if that of all features is far from 1
 FAR_MEDIAN = 30.0  # of a feature, in standard deviations
 ORDERS = 1000.0  # ratio of the spreads of every feature
 
