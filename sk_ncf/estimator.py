@@ -164,8 +164,9 @@ class NCFTransport(
     learning_rate_init : float, default="auto"
         Learning rate after the warm-up; "auto": 0.005.
     max_iter : int, default="auto"
-        Gradient steps (not epochs) that a fit takes at most. "auto": 1,000 to 5,000,
-        more for larger samples.
+        Gradient steps (not epochs) that a fit takes at most. "auto": more for larger
+        samples, 5.2 n^0.65 for few rows and 208 n^0.25 for many, between 30 and 5,000; n
+        is the harmonic mean of the numbers of distinct rows of both sides.
     early_stopping : bool, default=True
         Whether to hold out a validation split that selects the checkpoint and ends the
         training when its risk has stopped improving. If False, all `max_iter` steps are
@@ -173,10 +174,10 @@ class NCFTransport(
     validation_fraction : float, default=0.1
         Fraction of the rows of each side that every ensemble member holds out, each
         member other rows; at most 4,096 rows over all members.
-    n_iter_no_change : int, default=1000
+    n_iter_no_change : int, default="auto"
         Gradient steps (not epochs) without a better validation risk after which the
         learning rate decays, or the training ends if it is still no better than the
-        initialization.
+        initialization. "auto": a third of `max_iter`, at least 30.
     tol : float, default=0.0
         Improvement of the validation risk that counts as one, in the network's units.
         A fit that gains less keeps its initialization.
@@ -298,7 +299,10 @@ class NCFTransport(
         "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "n_iter_no_change": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "tol": [Interval(Real, 0, LARGEST_SETTING, closed="both")],
         "skorch_net": [NeuralNet, None],
         "callbacks": [list, tuple, None],
@@ -341,7 +345,7 @@ class NCFTransport(
         max_iter: int | Auto = "auto",
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 1000,
+        n_iter_no_change: int | Auto = "auto",
         tol: float = 0.0,
         skorch_net: NeuralNet | None = None,
         callbacks: Sequence[Any] | None = None,

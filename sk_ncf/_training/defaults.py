@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import NamedTuple
 
+from sk_ncf._training.budget import auto_max_iter, auto_patience
 from sk_ncf._training.parameters import TransportParameters
 
 __all__ = [
@@ -29,28 +30,38 @@ class FitSettings(NamedTuple):
     learning_rate_init: float
     batch_size: int
     max_iter: int
+    n_iter_no_change: int
 
 
 def resolve_settings(
-    estimator: TransportParameters, n_samples: int, ensemble_size: int, n_classes: int
+    estimator: TransportParameters, n_samples: float, ensemble_size: int, n_classes: int
 ) -> FitSettings:
-    """The parameters of the estimator, "auto" replaced by :func:`auto_settings`."""
+    """The parameters of the estimator, "auto" replaced by :func:`auto_settings`.
+
+    Parameters
+    ----------
+    estimator : NCFTransport
+    n_samples : float
+        Distinct rows of each side (:func:`~sk_ncf._training.budget.effective_size`).
+    ensemble_size : int
+    n_classes : int
+    """
     shared = estimator.class_conditional == "shared"
     auto = auto_settings(
         n_samples, estimator.n_features_in_, ensemble_size, n_classes, shared
     )
     given = {name: getattr(estimator, name) for name in FitSettings._fields}
-    return auto._replace(
-        **{
-            name: value
-            for name, value in given.items()
-            if not (isinstance(value, str) and value == "auto")
-        }
-    )
+    values = {
+        name: value
+        for name, value in given.items()
+        if not (isinstance(value, str) and value == "auto")
+    }
+    max_iter = values.get("max_iter", auto.max_iter)
+    return auto._replace(**{"n_iter_no_change": auto_patience(max_iter), **values})
 
 
 def auto_settings(
-    n_samples: int, n_features: int, ensemble_size: int, n_classes: int, shared: bool
+    n_samples: float, n_features: int, ensemble_size: int, n_classes: int, shared: bool
 ) -> FitSettings:
     """The settings of a fit whose parameters are all "auto".
 
@@ -66,8 +77,9 @@ def auto_settings(
         batch_size = max(24, batch_size // n_classes)
     elif ensemble_size > 1:
         width, depth, batch_size = (64 if n_features <= FEW_FEATURES else width), 3, 128
-    max_iter = int(min(5_000, max(1_000, 2_500 * (n_samples / 4096) ** 0.25)))
-    return FitSettings((width,) * depth, 5e-3, batch_size, max_iter)
+    max_iter = auto_max_iter(n_samples)
+    patience = auto_patience(max_iter)
+    return FitSettings((width,) * depth, 5e-3, batch_size, max_iter, patience)
 
 
 def resolve_ensemble_size(
