@@ -228,7 +228,7 @@ MAKERS = {
     },
     **{
         f"make_{name}": {"n_samples": (1, 50), "noise": (0.0, 0.1, 1e30)}
-        for name in ("two_moons", "swiss_roll_2d", "checkerboard", "eight_gaussians")
+        for name in ("moons_2d", "swiss_roll_2d", "checkerboard", "eight_gaussians")
     },
 }
 RIGHT_SEEDS = (0, 1, None)

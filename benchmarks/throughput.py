@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sk_ncf import NCFTransport
 from sk_ncf._training import cuda_graphs
-from sk_ncf._training.devices import place
+from sk_ncf._training.devices import move_to_device
 from sk_ncf._training.soap import SOAP
 
 MEMORY_BELOW = 300  # MB of a fit above its data
@@ -288,7 +288,7 @@ def gpu():
     for d, width, batch_size in SIZES_ON_GPU:
         net, data = fitted_net(d, width, batch_size)
         milliseconds = [1e3 * median_epoch(net, data[:10], 3)]
-        place(net, torch.device("cuda"))
+        move_to_device(net, torch.device("cuda"))
         cuda_graphs.DEVICES.clear()
         data = [({n: z.cuda() for n, z in x.items()}, y.cuda()) for x, y in data]
         milliseconds.append(1e3 * median_epoch(net, data[:40], 3))

@@ -1,7 +1,7 @@
 """Optimal transport maps as scikit-learn transformers, by neural characteristic flows."""
 
 from sk_ncf._persistence.classifiers import ModelFileError
-from sk_ncf._persistence.files import load, save
+from sk_ncf._persistence.file_format import load, save
 from sk_ncf._training.net import NCFNet
 from sk_ncf._version import __version__
 from sk_ncf.costs import (

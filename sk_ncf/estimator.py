@@ -113,8 +113,8 @@ class NCFTransport(
 
     Training is initialized at the optimal map between Gaussians with the means and
     (shrunk) covariances of the samples; for costs that are not quadratic, at the mean
-    shift. The best checkpoint on a validation split is kept, so the fitted map is not
-    worse there than its initialization.
+    shift. Of the weights whose risk on a validation split is within a standard error of
+    the best, the latest are used, if they are better than the initialization there.
 
     Parameters
     ----------
@@ -155,8 +155,9 @@ class NCFTransport(
         features below 1,000,000 rows; else 1. With classes and in :meth:`partial_fit` 1.
     hidden_layer_sizes : tuple of int, default="auto"
         Widths of the layers, all equal. "auto": 4 layers of 96 (128 above 16 features)
-        for one potential; for an ensemble 3 layers, of 64 up to 4 features; with classes
-        3 layers of 64 (48 above 4 classes), 4 of 192 for a shared map.
+        for one potential; an ensemble has 3 layers, of 64 with up to 4 features and of
+        96 or 128 as above otherwise; with classes 3 layers of 64 (48 above 4 classes), 4
+        of 192 for a shared map.
     batch_size : int, default="auto"
         Rows of each side in the minibatch of one ensemble member or class. "auto": 256
         for one potential, 128 for an ensemble; with classes 256 (512 for a shared map)
@@ -172,15 +173,18 @@ class NCFTransport(
         training when its risk has stopped improving. If False, all `max_iter` steps are
         taken and the checkpoint is selected on training rows.
     validation_fraction : float, default=0.1
-        Fraction of the rows of each side that every ensemble member holds out, each
-        member other rows; at most 4,096 rows over all members.
+        Fraction of the source rows, and of the target rows, that every ensemble member
+        holds out, each member other rows. At least 16 rows, a quarter of fewer than 64;
+        at most 4,096 over all members.
     n_iter_no_change : int, default="auto"
-        Gradient steps (not epochs) without a better validation risk after which the
-        learning rate decays, or the training ends if it is still no better than the
-        initialization. "auto": a third of `max_iter`, at least 30.
+        Gradient steps (not epochs) to wait for a better validation risk. Then the
+        learning rate decays to zero and the training ends; if nothing has been better
+        than the initialization by then, it ends at once. "auto": a third of `max_iter`,
+        at least 30.
     tol : float, default=0.0
-        Improvement of the validation risk that counts as one, in the network's units.
-        A fit that gains less keeps its initialization.
+        Smallest decrease of the validation risk that counts as an improvement. The risk
+        is that of rows of unit variance, so it does not depend on the units of X. A fit
+        that gains less keeps its initialization.
     skorch_net : skorch.NeuralNet, default=None
         A net to train with, such as :class:`~sk_ncf.NCFNet` with another optimizer or
         module; a grid search reaches ``skorch_net__optimizer__weight_decay``.
@@ -220,18 +224,19 @@ class NCFTransport(
     classes_ : ndarray of shape (n_classes,)
         The classes, with `class_conditional`.
     classifier_, target_classifier_ : classifier
-        With ``class_conditional="per_class"``: predict the class, as its index in
-        `classes_`, of source rows and of target rows. The second is None without
-        target rows.
+        With ``class_conditional="per_class"``: predict the index in `classes_` of
+        source rows, and of target rows. Each is None if the fit had no such rows.
     pseudo_label_fraction_, pseudo_label_accuracy_ : float
         With `class_conditional`: fraction of the target rows that had no label and got
         a pseudo-label from a self-trained classifier, and its accuracy on labels that
         were held out (nan if a class has only one label).
     net_ : skorch.NeuralNet
-        The net that hosted the training.
+        The skorch net after training; None if there were too few rows to train on, or
+        after :func:`~sk_ncf.load`.
     history_ : skorch.history.History
-        Its record: training loss ``train_loss``, validation risk ``risk``, and
-        ``valid_loss``, by which checkpoints are selected, of every epoch.
+        Its record, one entry for about 100 gradient steps: training loss
+        ``train_loss``, validation risk ``risk``, and ``valid_loss``, by which weights
+        are selected. An empty list without training.
     n_iter_ : int
         Gradient steps taken.
     best_iter_ : int, or ndarray of int of shape (n_classes,)
@@ -313,8 +318,8 @@ class NCFTransport(
         "random_state": ["random_state"],
     }
 
-    # Routed without any set_*_request call. score does not ask for X_target: the rows
-    # that a fit was given are not held out.
+    # Routed without any set_*_request call. score does not request X_target: in a
+    # cross-validation it would get the target rows that the fit was trained on.
     __metadata_request__fit = {
         "X_target": True,
         "y_target": True,
@@ -402,7 +407,9 @@ class NCFTransport(
             Class labels of the rows of X, needed with `class_conditional` and unread
             without. Missing (-1, NaN or None) for target rows only.
         X_target : array-like of shape (n_target_samples, n_features), default=None
-            Target rows. Without any, X is mapped to `output_distribution`.
+            Target rows. If there are none, neither here nor in X, X is mapped to
+            `output_distribution`; with ``default_domain="target"`` X is the target, and
+            `output_distribution` the source.
         y_target : array-like of shape (n_target_samples,), default=None
             Class labels of the rows of X_target with `class_conditional`; -1, NaN or
             None if missing.
@@ -554,8 +561,9 @@ class NCFTransport(
         names = self.classes_[small].tolist()
         more = f" and {len(names) - 20} more" if len(names) > 20 else ""
         warnings.warn(
-            "Classes with too few rows to train on keep the Gaussian map of their rows "
-            f"(a class with one row: the mean shift): {names[:20]}{more}.",
+            "Classes with too few rows to train on keep their initialization (the "
+            "Gaussian map; for one row, or a cost that is not quadratic, the mean shift): "
+            f"{names[:20]}{more}.",
             UserWarning,
             stacklevel=5,
         )
@@ -642,10 +650,11 @@ class NCFTransport(
         sample_domain: ArrayLike | None = None,
         sample_label: Any = None,
     ) -> np.ndarray:
-        r"""Map target rows back, :math:`T^{-1}(y) = y - \nabla H(\nabla u(y, 1))`.
+        r"""Map target rows back, the inverse of :meth:`transform`.
 
-        Three damped steps of :math:`x \leftarrow y - \nabla H(\nabla u(x, 0))` refine
-        the foot of the characteristic.
+        Starts from :math:`y - \nabla H(\nabla u(y, 1))` and takes up to three damped
+        fixed-point steps :math:`x \leftarrow y - \nabla H(\nabla u(x, 0))`, which make
+        it a more exact inverse.
 
         Parameters
         ----------

@@ -14,7 +14,7 @@ from sklearn.svm import SVC
 
 import sk_ncf
 from sk_ncf import ModelFileError
-from sk_ncf._persistence import files as persistence
+from sk_ncf._persistence import file_format as persistence
 
 skops_io = pytest.importorskip("skops.io")
 
@@ -157,8 +157,8 @@ def forged(path, source, change, version=persistence.FORMAT_VERSION):
     """Another file like `source`, its state changed and its digest made anew."""
     content, arrays, _ = persistence._read(source)
     change(content, arrays)
-    metadata = persistence._metadata(json.dumps(content), arrays)
-    metadata["format_version"] = str(version)
+    content = json.dumps(content)
+    metadata = persistence._metadata(content, arrays, format_version=str(version))
     arrays = {k: np.ascontiguousarray(v) for k, v in arrays.items()}
     safetensors.numpy.save_file(arrays, path, metadata)
     return path
@@ -168,6 +168,13 @@ def forged(path, source, change, version=persistence.FORMAT_VERSION):
 def test_a_newer_version_of_the_format_is_refused(version, saved, tmp_path):
     path = forged(tmp_path / "new", saved, lambda c, a: None, version)
     refused(path, f"version {version}.*older sk_ncf.*install a newer one")
+
+
+def test_an_older_version_of_the_format_is_read(saved, tmp_path, monkeypatch):
+    """Its digest is that of the version it states, not of the one that reads it."""
+    path = forged(tmp_path / "old", saved, lambda c, a: None, 1)
+    monkeypatch.setattr(persistence, "FORMAT_VERSION", 2)
+    assert persistence._read(path)[2] == sk_ncf.__version__
 
 
 @pytest.mark.parametrize("version", [0, -1, "one"])

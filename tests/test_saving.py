@@ -36,7 +36,7 @@ from skorch.callbacks import LRScheduler
 
 import sk_ncf
 from sk_ncf import Lp, NCFTransport, QuadraticForm, estimator
-from sk_ncf._persistence import files
+from sk_ncf._persistence import file_format as files
 from sk_ncf._training.net import NCFNet
 
 pytest.importorskip("skops")
@@ -282,12 +282,12 @@ def test_without_classifiers_rows_are_mapped_by_their_label_only(left_out_by, tm
     same(loaded.transform(X_BY, **label), transport.transform(X_BY, **label))
     same(*(t.inverse_transform(Y_BY, **label) for t in (loaded, transport)))
     assert loaded.classifier is loaded.classifier_ is loaded.target_classifier_ is None
-    for call in (
-        lambda: loaded.transform(X_BY),
-        lambda: loaded.inverse_transform(Y_BY),
-        lambda: loaded.transport_cost(X_BY),
+    for name, call in (
+        ("sample_label", lambda: loaded.transform(X_BY)),
+        ("sample_label", lambda: loaded.inverse_transform(Y_BY)),
+        ("y", lambda: loaded.transport_cost(X_BY)),
     ):
-        with pytest.raises(ValueError, match="sample_label must be given.*left out"):
+        with pytest.raises(ValueError, match=f"^{name} must be given.*left out"):
             call()
     loaded.partial_fit(X_BY, y, X_target=Y_BY, y_target=y)
     assert loaded.transform(X_BY).shape == X_BY.shape

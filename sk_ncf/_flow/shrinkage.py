@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["oracle_shrinkage"]
+__all__ = ["oracle_shrinkage", "shrink_covariances"]
 
 
 def shrink_covariances(cov_x, cov_y, n_x, n_y, careful=False):

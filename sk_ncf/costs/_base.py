@@ -1,6 +1,7 @@
 """The base class of costs c(x, y) = L(y - x)."""
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
@@ -25,15 +26,19 @@ class Cost(BaseEstimator):
       at :math:`v = \nabla H(p)`.
 
     Hyperparameters are arguments of the constructor, as in any scikit-learn object. A
-    grid search reaches them as ``cost__p``.
+    grid search reaches them as ``cost__p``. The costs of the package also have a name,
+    in ``sk_ncf/costs/_registry.py``.
 
     Attributes
     ----------
     homogeneity : float or None
         The degree k, if :math:`L(s v) = s^k L(v)` for all s > 0; None otherwise.
+    parameter_ranges : dict of str to (str, callable)
+        For each numerical parameter: its range in words, and whether a value is in it.
     """
 
     homogeneity: float | None = None
+    parameter_ranges: ClassVar[Mapping[str, tuple[str, Callable[[float], bool]]]] = {}
 
     # Constants on the device of the last call. Neither copied nor pickled.
     _cached_constants: Any = None

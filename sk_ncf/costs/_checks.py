@@ -14,7 +14,6 @@ from sk_ncf.costs._registry import COSTS
 __all__ = ["check_cost", "check_cost_parameters"]
 
 UNIT_RANGE = 1e-100, 1e100  # of the differences between samples
-RANGES = {"p": (1, "> 1"), "gamma": (None, ">= 0"), "delta": (0, "> 0")}
 
 
 def check_cost(cost: Cost, n_features: int, scale: float = 1.0) -> None:
@@ -115,10 +114,9 @@ def check_cost_parameters(cost: Cost, n_features: int) -> None:
         raise ValueError(f"cost={cost!r}: {name} must define lagrangian(v).")
     if type(cost) not in COSTS.values():
         return
-    for key, (low, wanted) in RANGES.items():
-        value = cost.get_params(deep=False).get(key, 1.5)
-        valid = is_number(value, -1e300, 1e300)
-        if not valid or not (value >= 0 if low is None else value > low):
+    for key, (wanted, is_valid) in type(cost).parameter_ranges.items():
+        value = getattr(cost, key)
+        if not is_number(value, -1e300, 1e300) or not is_valid(value):
             raise ValueError(f"{key} of {name} must be {wanted}, got {value!r}.")
     if isinstance(cost, QuadraticForm):
         _check_matrix(cost.matrix, n_features)

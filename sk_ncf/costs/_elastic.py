@@ -25,6 +25,8 @@ class Elastic(Cost):
        Optimal Transport in High-Dimensions with Feature-Sparse Maps", ICML 2023.
     """
 
+    parameter_ranges = {"gamma": (">= 0", lambda gamma: gamma >= 0)}
+
     def __init__(self, gamma: float = 1.0) -> None:
         self.gamma = gamma
 

@@ -17,6 +17,8 @@ class Lp(Cost):
         Exponent, p > 1; its conjugate exponent is q = p / (p - 1).
     """
 
+    parameter_ranges = {"p": ("> 1", lambda p: p > 1)}
+
     def __init__(self, p: float = 1.5) -> None:
         self.p = p
 
@@ -47,6 +49,8 @@ class NormPower(Cost):
     p : float, default=1.5
         Exponent, p > 1; its conjugate exponent is q = p / (p - 1).
     """
+
+    parameter_ranges = {"p": ("> 1", lambda p: p > 1)}
 
     def __init__(self, p: float = 1.5) -> None:
         self.p = p

@@ -26,6 +26,8 @@ class PseudoHuber(Cost):
         units of the features.
     """
 
+    parameter_ranges = {"delta": ("> 0", lambda delta: delta > 0)}
+
     def __init__(self, delta: float = 1.0) -> None:
         self.delta = delta
 

@@ -21,11 +21,16 @@ class Objective(BaseEstimator):
     argument has weight 1. Constructor arguments are hyperparameters, as in any
     scikit-learn object. A grid search reaches them as ``objective__hj_weight``.
 
+    The objectives of the package also have a name, in
+    ``sk_ncf/objectives/_registry.py``.
+
     Attributes
     ----------
     allows_shared_map : bool
         Whether the objective can train one map for all classes
-        (``class_conditional="shared"``). False unless a subclass sets it to True.
+        (``class_conditional="shared"``). False unless a subclass sets it to True. Its
+        ``hj_weight`` and ``mmd_weight`` then also weigh what the checkpoints of a shared
+        map are selected by.
     auto_weights : dict of str to pair of float
         For each weight that may be "auto": its value without classes, and with classes.
     """

@@ -20,8 +20,8 @@ class MMD(Objective):
               + \mathrm{MMD}^2(T^{-1}_\# \nu, \mu)\big],
               \qquad v = \nabla H(\nabla u(x, t))
 
-    In the first term, x is uniform on segments between a source sample and a target
-    sample, and t is uniform in [0, 1]. With ``class_conditional="shared"`` the
+    The first term is taken at :math:`(1 - t) x + t y`, for a random pair (x, y) of
+    samples and t uniform in [0, 1]. With ``class_conditional="shared"`` the
     discrepancy is averaged over the classes.
 
     Parameters

@@ -27,9 +27,11 @@ class SemiDual(Objective):
               + w_{hj} \, r_{hj} + w_p \, r_p + w_{hl} \, r_{hl} + w_{mmd} \, D^2
 
     The semi-dual part (Makkuva et al., ICML 2020) has the optimal potential as its
-    minimiser. The residuals make :math:`u(\cdot, 1)` the Hopf-Lax transform of
-    :math:`u(\cdot, 0)`: the implicit solution along the characteristics [1]_, the change
-    of momentum along them, and the violation of the Hopf-Lax formula.
+    minimiser. Three residuals vanish if :math:`u(\cdot, 1)` is the Hopf-Lax transform of
+    :math:`u(\cdot, 0)`: :math:`r_{hj}`, of the implicit solution formula [1]_;
+    :math:`r_p`, the change of momentum along characteristics; :math:`r_{hl}`, the
+    violation of the Hopf-Lax formula. :math:`D^2` is the squared maximum mean discrepancy
+    of mapped rows, in both directions.
 
     Parameters
     ----------
@@ -105,9 +107,9 @@ class SemiDual(Objective):
 
 
 def _n_pair_rows(x: Tensor) -> int:
-    """Number of source samples in the matrix of pairs, limited by memory.
+    """Number n of source samples in the matrix of pairs: n^2 d K is bounded.
 
-    The pairwise differences of most costs take n m d values: they are no matrix product.
+    The pairwise differences of most costs are no matrix product and take time and memory.
     """
     n_potentials, _, d = x.shape
     return max(8, int(math.sqrt(MAX_PAIR_COORDINATES / d / n_potentials)))

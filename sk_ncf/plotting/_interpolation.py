@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sk_ncf._inputs.errors import as_generator, is_number
 from sk_ncf._inputs.types import Direction, GeneratorSeed
 from sk_ncf.estimator import NCFTransport
-from sk_ncf.plotting._plane import ARROW, GREY, mapped_rows, new_axes
+from sk_ncf.plotting._shared import ARROW, GREY, mapped_rows, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation

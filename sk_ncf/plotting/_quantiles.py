@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from sk_ncf._inputs.errors import as_array
 from sk_ncf._inputs.validation import checked_target
 from sk_ncf.estimator import NCFTransport
-from sk_ncf.plotting._plane import ARROW, MAPPED, SOURCE, new_axes
+from sk_ncf.plotting._shared import ARROW, MAPPED, SOURCE, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sk_ncf.estimator import NCFTransport
-from sk_ncf.plotting._plane import ARROW, SOURCE, TARGET, new_axes
+from sk_ncf.plotting._shared import ARROW, SOURCE, TARGET, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

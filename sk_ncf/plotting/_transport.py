@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from sk_ncf._inputs.errors import as_generator
 from sk_ncf._inputs.types import Direction, GeneratorSeed
 from sk_ncf.estimator import NCFTransport
-from sk_ncf.plotting._plane import (
+from sk_ncf.plotting._shared import (
     ARROW,
     GREY,
     MAPPED,

@@ -184,7 +184,8 @@ def _read(
             f"it is not in the safetensors format, or damaged ({error})"
         ) from error
     content = metadata.get("content", "")
-    if _metadata(content, arrays, metadata["written_by"]) != metadata:
+    versions = metadata["written_by"], metadata["format_version"]
+    if _metadata(content, arrays, *versions) != metadata:
         raise ModelFileError("it is damaged: its digest is wrong")
     return json.loads(content), arrays, metadata["written_by"]
 
@@ -212,12 +213,15 @@ def _check_format(metadata: dict[str, str]) -> None:
 
 
 def _metadata(
-    content: str, arrays: dict[str, np.ndarray], written_by: str = __version__
+    content: str,
+    arrays: dict[str, np.ndarray],
+    written_by: str = __version__,
+    format_version: str = str(FORMAT_VERSION),
 ) -> dict[str, str]:
     """Versions, content and the digest of everything."""
     metadata = {
         "format": FORMAT,
-        "format_version": str(FORMAT_VERSION),
+        "format_version": format_version,
         "written_by": written_by,
         "content": content,
     }
