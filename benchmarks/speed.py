@@ -75,7 +75,9 @@ def groups(data):
         ("many rows", 2 / 3, 1.02, _w2(data, (8, 65536), (32, 16384))),
     ]
     made = [Group(n, t, e, [_timed(p) for p in ps]) for n, t, e, ps in found if ps]
-    labels = Timed("three classes n=3000", _class_arrays, {"class_conditional": "per_class"})
+    labels = Timed(
+        "three classes n=3000", _class_arrays, {"class_conditional": "per_class"}
+    )
     return [*made, Group("classes", 0.5, 1.05, [labels])]
 
 
@@ -220,15 +222,23 @@ def main(argv=None):
     )
     parser.add_argument("--against", type=Path, required=True, help="another checkout")
     parser.add_argument("--data", type=Path, help="folder of w2_d*.npz")
-    parser.add_argument("--problems", nargs="+", help="parts of names of groups, problems")
+    parser.add_argument(
+        "--problems", nargs="+", help="parts of names of groups, problems"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--max-iter", type=int, help="steps, for a trial")
-    parser.add_argument("--log", type=Path, help="keep results here, and go on from them")
+    parser.add_argument(
+        "--log", type=Path, help="keep results here, and go on from them"
+    )
     options = parser.parse_args(argv)
     checkouts = {"before": options.against.resolve(), "after": HERE.parents[1]}
     params = {} if options.max_iter is None else {"max_iter": options.max_iter}
     chosen = _chosen(groups(options.data), options.problems)
-    rows = [] if options.log is None else read(options.log, ("problem", "seed", "revision"))
+    rows = (
+        []
+        if options.log is None
+        else read(options.log, ("problem", "seed", "revision"))
+    )
     done = {(row["problem"], row["seed"]) for row in rows}
     for timed in (timed for group in chosen for timed in group.problems):
         for seed in (s for s in options.seeds if (timed.name, s) not in done):

@@ -35,7 +35,9 @@ def main(rows, result, params):
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     rows, params = dict(np.load(rows)), json.loads(params)
-    fit = {name: rows[name] for name in ("X", "X_target", "y", "y_target") if name in rows}
+    fit = {
+        name: rows[name] for name in ("X", "X_target", "y", "y_target") if name in rows
+    }
     labels = "y" in rows
     with threadpool_limits(1):
         estimator({**params, **WARM_UP}).fit(**fit)

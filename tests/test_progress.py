@@ -5,8 +5,8 @@ from fits import quick, two_samples
 from sklearn.model_selection import GridSearchCV, KFold
 
 from sk_ncf._training import fit_callbacks
-from sk_ncf._training.callbacks.progress import ProgressBar
 from sk_ncf._training.budget import MIN_EPOCH as EPOCH
+from sk_ncf._training.callbacks.progress import ProgressBar
 
 X, Y = two_samples()
 
