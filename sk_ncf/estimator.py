@@ -163,10 +163,11 @@ class NCFTransport(
         for one potential, 128 for an ensemble; with classes 256 (512 for a shared map)
         over all classes, at least 24 (32) of each.
     learning_rate_init : float, default="auto"
-        Learning rate after the warm-up; "auto": 0.005.
+        Learning rate after the warm-up. "auto": 0.005 from 8 features on, smaller for
+        fewer (0.0037 for two).
     max_iter : int, default="auto"
         Gradient steps (not epochs) that a fit takes at most. "auto": more for larger
-        samples, 5.2 n^0.65 for few rows and 208 n^0.25 for many, between 30 and 5,000; n
+        samples, 5 n^0.65 for few rows and 208 n^0.25 for many, between 30 and 5,000; n
         is the harmonic mean of the numbers of distinct rows of both sides.
     early_stopping : bool, default=True
         Whether to hold out a validation split that selects the checkpoint and ends the

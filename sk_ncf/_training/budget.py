@@ -12,7 +12,7 @@ __all__ = [
 ]
 
 MIN_ROWS = 32  # fewer keep the initialization
-N_EPOCHS = 15  # evaluations of the validation risk in a fit, at least
+N_EPOCHS = 10  # evaluations of the validation risk in a fit, at least
 MIN_EPOCH = 10  # steps between two of them
 MAX_WARMUP = 100
 
@@ -27,7 +27,7 @@ def effective_size(n_source: float, n_target: float) -> float:
 
 
 def auto_max_iter(n: float) -> int:
-    r"""Steps of a fit to n rows of each side, :math:`\min(5.2 n^{0.65}, 208 n^{1/4})`.
+    r"""Steps of a fit to n rows of each side, :math:`\min(5 n^{0.65}, 208 n^{1/4})`.
 
     More rows determine finer details of the map, and these take more steps to learn. The
     first power was measured on 256 to 4,096 rows in 2 to 64 dimensions: with so many steps,
@@ -35,7 +35,7 @@ def auto_max_iter(n: float) -> int:
     soon the sampling error. Many rows are seen too seldom to be overfitted: there the
     second power limits the time.
     """
-    return int(min(5_000, max(30, min(5.2 * n**0.65, 208 * n**0.25))))
+    return int(min(5_000, max(30, min(5 * n**0.65, 208 * n**0.25))))
 
 
 def auto_patience(max_iter: int) -> int:
@@ -55,9 +55,8 @@ def warmup_steps(max_iter: int) -> int:
 def epoch_length(n_steps: int) -> int:
     """Steps between two evaluations of the validation risk.
 
-    There are at least 15 in a fit: of a short one, the best checkpoint is found closely
-    enough; in a long one, an evaluation on thousands of rows takes the time of twenty
-    steps, and comes every hundred steps or more.
+    There are ten in a fit of 100 steps or more. In short fits on few rows, one takes the
+    time of a step or two; in long ones on many rows, that of twenty.
     """
     return min(n_steps, max(MIN_EPOCH, n_steps // N_EPOCHS))
 

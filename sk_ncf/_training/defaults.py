@@ -1,9 +1,11 @@
 """Values of the parameters that are "auto"."""
 
+import math
 from collections.abc import Sequence
 from numbers import Integral
 from typing import NamedTuple
 
+from sk_ncf._flow.potential import default_sharpness
 from sk_ncf._training.budget import auto_max_iter, auto_patience
 from sk_ncf._training.parameters import TransportParameters
 
@@ -79,7 +81,20 @@ def auto_settings(
         width, depth, batch_size = (64 if n_features <= FEW_FEATURES else width), 3, 128
     max_iter = auto_max_iter(n_samples)
     patience = auto_patience(max_iter)
-    return FitSettings((width,) * depth, 5e-3, batch_size, max_iter, patience)
+    rate = _learning_rate(n_features)
+    return FitSettings((width,) * depth, rate, batch_size, max_iter, patience)
+
+
+def _learning_rate(n_features: int) -> float:
+    r"""0.005 from 8 features on; smaller for fewer.
+
+    The activations are sharper in few dimensions
+    (:func:`~sk_ncf._flow.potential.default_sharpness`),
+    and so is the loss. The rate is proportional to :math:`1 / \sqrt{4 + 12 / d}`.
+    """
+    return 5e-3 * min(
+        1.0, math.sqrt(default_sharpness(8) / default_sharpness(n_features))
+    )
 
 
 def resolve_ensemble_size(
