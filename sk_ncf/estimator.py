@@ -163,10 +163,12 @@ class NCFTransport(
         for one potential, 128 for an ensemble; with classes 256 (512 for a shared map)
         over all classes, at least 24 (32) of each.
     learning_rate_init : float, default="auto"
-        Learning rate after the warm-up; "auto": 0.005.
+        Learning rate after the warm-up. "auto": 0.005 from 8 features on, smaller for
+        fewer (0.0037 for two).
     max_iter : int, default="auto"
-        Gradient steps (not epochs) that a fit takes at most. "auto": 1,000 to 5,000,
-        more for larger samples.
+        Gradient steps (not epochs) that a fit takes at most. "auto": more for larger
+        samples, 5 n^0.65 for few rows and 208 n^0.25 for many, between 30 and 5,000; n
+        is the harmonic mean of the numbers of distinct rows of both sides.
     early_stopping : bool, default=True
         Whether to hold out a validation split that selects the checkpoint and ends the
         training when its risk has stopped improving. If False, all `max_iter` steps are
@@ -175,11 +177,11 @@ class NCFTransport(
         Fraction of the source rows, and of the target rows, that every ensemble member
         holds out, each member other rows. At least 64 rows, a quarter of fewer than
         256; at most 4,096 over all members.
-    n_iter_no_change : int, default=1000
+    n_iter_no_change : int, default="auto"
         Gradient steps (not epochs) to wait for a better validation risk. Then the
         learning rate decays to zero and the training ends; if nothing has been better
-        than the initialization by then, it ends at once. Below 2,000 training rows it
-        is at most half their number, but not less than 300.
+        than the initialization by then, it ends at once. "auto": a third of `max_iter`,
+        at least 30.
     tol : float, default=0.0
         Smallest decrease of the validation risk that counts as an improvement. The risk
         is that of rows of unit variance, so it does not depend on the units of X. A fit
@@ -315,7 +317,10 @@ class NCFTransport(
         "max_iter": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "n_iter_no_change": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "tol": [Interval(Real, 0, LARGEST_SETTING, closed="both")],
         "skorch_net": [NeuralNet, None],
         "callbacks": [list, tuple, None],
@@ -358,7 +363,7 @@ class NCFTransport(
         max_iter: int | Auto = "auto",
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 1000,
+        n_iter_no_change: int | Auto = "auto",
         tol: float = 0.0,
         skorch_net: NeuralNet | None = None,
         callbacks: Sequence[Any] | None = None,

@@ -61,6 +61,23 @@ def test_real_tables_print_one_row_a_pair_and_a_verdict(benchmark, capsys, tmp_p
     assert capsys.readouterr().out == printed
 
 
+def test_speed_prints_ratios_of_two_checkouts_and_goes_on_from_its_log(
+    benchmark, capsys, tmp_path
+):
+    log = tmp_path / "log.jsonl"
+    trial = ["--max-iter", "3", "--seeds", "0", "--log", str(log)]
+    names = ["--problems", "gaussians d=2 n=20"]
+    options = ["--against", str(FOLDER.parent), *trial, *names]
+    benchmark("speed").main(options)
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[2].startswith("| gaussians d=2 n=20 | 1 |")
+    assert "| 1.000 | 1.000 |" in printed  # the same code: the same error
+    results = log.read_text()
+    benchmark("speed").main(options)
+    assert capsys.readouterr().out == printed
+    assert log.read_text() == results
+
+
 def test_random_tables_print_the_number_that_repeats_a_case(benchmark, capsys):
     budget = ["--max-iter", "5", "--members", "1", "--max-rows", "80"]
     benchmark("hostile_data").main(["--start", "2", "--fits", "1", *budget])

@@ -94,6 +94,16 @@ def test_tab_completion_shows_public_names_only():
     assert public <= set(run.stdout.split()) <= public | modules
 
 
+def test_import_leaves_out_the_slow_parts_of_scikit_learn():
+    """They are imported by the fits with classes that need them."""
+    slow = ("ensemble", "neighbors", "semi_supervised", "svm")
+    code = f"import sys, sk_ncf; print([m for m in {slow} if 'sklearn.' + m in sys.modules])"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "[]"
+
+
 # Calling conventions.
 
 ESTIMATOR = sk_ncf.NCFTransport

@@ -12,7 +12,8 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import nn
 
-from sk_ncf._training.fit_session import EPOCH
+from sk_ncf._training.budget import MIN_EPOCH as EPOCH
+from sk_ncf._training.budget import epoch_length
 from sk_ncf._training.held_out_risk import held_out_risk
 from sk_ncf._training.net import NCFNet
 from sk_ncf.metrics import l2_uvp
@@ -92,10 +93,11 @@ def test_an_interrupted_fit_keeps_the_best_weights_so_far_and_says_so():
     rows = problem("elastic")
     data = {"X": rows.X, "X_target": rows.X_target}
     transport = quick(2000, cost="elastic", callbacks=[At(2, _interrupt)])
-    with pytest.warns(ConvergenceWarning, match=f"interrupted after {2 * EPOCH} steps"):
+    n_steps = 2 * epoch_length(2000)
+    with pytest.warns(ConvergenceWarning, match=f"interrupted after {n_steps} steps"):
         transport.fit(**data)
     assert transport.stop_reason_ == "interrupted"
-    assert 0 < transport.best_iter_ <= transport.n_iter_ == 2 * EPOCH
+    assert 0 < transport.best_iter_ <= transport.n_iter_ == n_steps
     assert _error(transport, rows) < 0.7 * _error(
         start_map(cost="elastic").fit(**data), rows
     )

@@ -4,10 +4,6 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.svm import SVC
 from sklearn.utils.validation import has_fit_parameter
 
 from sk_ncf._inputs.types import Classifier
@@ -34,13 +30,22 @@ def fitted_classifier(
 
 def new_classifier(classifier: Classifier | None, n_rows: int, n_classes: int) -> Any:
     """A clone of `classifier`; if None, one that is fast for so many rows."""
+    # Imported here: they take a second that a fit without classes need not wait for.
     if n_classes == 1:  # most classifiers raise an error
+        from sklearn.dummy import DummyClassifier
+
         return DummyClassifier(strategy="most_frequent")
     if classifier is not None:
         return clone(classifier)
     if n_classes > MAX_CLASSES_SVC:
+        from sklearn.neighbors import KNeighborsClassifier
+
         return KNeighborsClassifier(weights="distance")
     if n_rows <= MAX_ROWS_SVC:
+        from sklearn.svm import SVC
+
         # With random_state=None it would draw from NumPy's global generator.
         return SVC(C=10, random_state=0)
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
     return HistGradientBoostingClassifier(random_state=0)

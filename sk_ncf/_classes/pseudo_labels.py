@@ -5,8 +5,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.model_selection import StratifiedKFold
-from sklearn.semi_supervised import SelfTrainingClassifier
 
 from sk_ncf._classes.classifiers import fitted_classifier, new_classifier
 from sk_ncf._classes.pooling import PooledSample, pooled_moments
@@ -125,6 +123,8 @@ def _accuracy(classifier: Classifier | None, rows: _Labelled, n_rounds: int) -> 
 
     Of the classifier alone for `n_rounds` = 0, else of the pseudo-labels.
     """
+    from sklearn.model_selection import StratifiedKFold  # for fits with classes only
+
     labelled = np.flatnonzero(rows.target_codes != -1)
     smallest = np.unique(rows.target_codes[labelled], return_counts=True)[1].min()
     if smallest < 2:
@@ -170,6 +170,8 @@ def _self_trained(classifier: Classifier | None, rows: _Labelled, n_rounds: int)
         return model.fit(X, y)
     if not hasattr(model, "predict_proba"):
         model = _MarginProbabilities(model)
+    from sklearn.semi_supervised import SelfTrainingClassifier  # takes a second
+
     k_best = -(-n_unlabelled // n_rounds)
     trainer = SelfTrainingClassifier(
         model, criterion="k_best", k_best=k_best, max_iter=n_rounds - 1

@@ -15,11 +15,22 @@ from torch import Tensor, nn
 
 from sk_ncf._flow.potential_gradient import ValueAndGradient
 
-__all__ = ["BasePotential", "MeanPotential", "ModulePotential", "Potential"]
+__all__ = [
+    "BasePotential",
+    "MeanPotential",
+    "ModulePotential",
+    "Potential",
+    "default_sharpness",
+]
 
 # Hidden values evaluated at a time. Four times as many no longer fit the processor's
 # cache and take four times as long per row.
 BLOCK_SIZE = 200_000
+
+
+def default_sharpness(n_features: int) -> float:
+    """beta of the activation; details of the map are as narrow as 1 / beta."""
+    return 4 + 12 / n_features
 
 
 class BasePotential(nn.Module):
@@ -90,7 +101,9 @@ class Potential(BasePotential):
         super().__init__()
         width, depth = hidden_layer_sizes[0], len(hidden_layer_sizes)
         generator = generator or torch.Generator().manual_seed(0)
-        self.sharpness = 4 + 12 / n_features if sharpness is None else sharpness
+        self.sharpness = (
+            default_sharpness(n_features) if sharpness is None else sharpness
+        )
         self.n_potentials = n_potentials
 
         def normal(*shape: int) -> Tensor:

@@ -1,9 +1,12 @@
 """Values of the parameters that are "auto"."""
 
+import math
 from collections.abc import Sequence
 from numbers import Integral
 from typing import NamedTuple
 
+from sk_ncf._flow.potential import default_sharpness
+from sk_ncf._training.budget import auto_max_iter, auto_patience
 from sk_ncf._training.parameters import TransportParameters
 
 __all__ = [
@@ -12,17 +15,13 @@ __all__ = [
     "FitSettings",
     "auto_settings",
     "check_layer_sizes",
-    "max_patience",
     "resolve_ensemble_size",
     "resolve_settings",
 ]
 
 
 MANY_ROWS = 30_000  # too many for `max_iter` steps to overfit
-OVERFITTED_ROWS = 2_000  # fewer are overfitted before `n_iter_no_change` steps
-FEW_ROWS = (
-    1_024  # with fewer the initial map is so inaccurate that others are preferred
-)
+FEW_ROWS = 1_024  # with fewer rows, the initial map is inaccurate
 VERY_MANY_ROWS = 1_000_000  # an ensemble would store an index of them per member
 FEW_FEATURES = 4  # narrow potentials are wide enough for so many
 MAX_WIDTH = 2**16  # of a layer
@@ -35,28 +34,38 @@ class FitSettings(NamedTuple):
     learning_rate_init: float
     batch_size: int
     max_iter: int
+    n_iter_no_change: int
 
 
 def resolve_settings(
-    estimator: TransportParameters, n_samples: int, ensemble_size: int, n_classes: int
+    estimator: TransportParameters, n_samples: float, ensemble_size: int, n_classes: int
 ) -> FitSettings:
-    """The parameters of the estimator, "auto" replaced by :func:`auto_settings`."""
+    """The parameters of the estimator, "auto" replaced by :func:`auto_settings`.
+
+    Parameters
+    ----------
+    estimator : NCFTransport
+    n_samples : float
+        Distinct rows of each side (:func:`~sk_ncf._training.budget.effective_size`).
+    ensemble_size : int
+    n_classes : int
+    """
     shared = estimator.class_conditional == "shared"
     auto = auto_settings(
         n_samples, estimator.n_features_in_, ensemble_size, n_classes, shared
     )
     given = {name: getattr(estimator, name) for name in FitSettings._fields}
-    return auto._replace(
-        **{
-            name: value
-            for name, value in given.items()
-            if not (isinstance(value, str) and value == "auto")
-        }
-    )
+    values = {
+        name: value
+        for name, value in given.items()
+        if not (isinstance(value, str) and value == "auto")
+    }
+    max_iter = values.get("max_iter", auto.max_iter)
+    return auto._replace(**{"n_iter_no_change": auto_patience(max_iter), **values})
 
 
 def auto_settings(
-    n_samples: int, n_features: int, ensemble_size: int, n_classes: int, shared: bool
+    n_samples: float, n_features: int, ensemble_size: int, n_classes: int, shared: bool
 ) -> FitSettings:
     """The settings of a fit whose parameters are all "auto".
 
@@ -72,8 +81,22 @@ def auto_settings(
         batch_size = max(24, batch_size // n_classes)
     elif ensemble_size > 1:
         width, depth, batch_size = (64 if n_features <= FEW_FEATURES else width), 3, 128
-    max_iter = int(min(5_000, max(1_000, 2_500 * (n_samples / 4096) ** 0.25)))
-    return FitSettings((width,) * depth, 5e-3, batch_size, max_iter)
+    max_iter = auto_max_iter(n_samples)
+    patience = auto_patience(max_iter)
+    rate = _learning_rate(n_features)
+    return FitSettings((width,) * depth, rate, batch_size, max_iter, patience)
+
+
+def _learning_rate(n_features: int) -> float:
+    r"""0.005 from 8 features on; smaller for fewer.
+
+    The activations are sharper in few dimensions
+    (:func:`~sk_ncf._flow.potential.default_sharpness`),
+    and so is the loss. The rate is proportional to :math:`1 / \sqrt{4 + 12 / d}`.
+    """
+    return 5e-3 * min(
+        1.0, math.sqrt(default_sharpness(8) / default_sharpness(n_features))
+    )
 
 
 def resolve_ensemble_size(
@@ -130,14 +153,6 @@ def _auto_ensemble_size(n_samples: int, n_features: int) -> int:
     """
     limit = VERY_MANY_ROWS if n_features <= FEW_FEATURES else MANY_ROWS
     return 4 if n_samples < limit else 1
-
-
-def max_patience(n_rows: int) -> int:
-    """Steps without a better risk after which small samples are overfitted.
-
-    With 150 to 250 rows, the best weights are those of steps 100 to 400.
-    """
-    return 10**9 if n_rows >= OVERFITTED_ROWS else int(max(300, n_rows / 2))
 
 
 def check_layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from sk_ncf._training.callbacks.model_selection import HeldOutRisk, Stop
 from sk_ncf._training.callbacks.progress import ProgressBar, TaskEvents, print_line
 from sk_ncf._training.callbacks.weight_average import WeightAverage
 from sk_ncf._training.checkpoint.callback import Checkpoint
-from sk_ncf._training.defaults import FEW_ROWS, MANY_ROWS, max_patience
+from sk_ncf._training.defaults import FEW_ROWS, FitSettings
 from sk_ncf._training.parameters import TransportParameters
 
 __all__ = [
@@ -28,14 +28,14 @@ Callbacks = list[
 
 
 def make_model_selection(
-    estimator: TransportParameters, max_iter: int, n_rows: int, stream: bool
+    estimator: TransportParameters, settings: FitSettings, n_rows: int, stream: bool
 ) -> HeldOutRisk:
     """The callback that selects weights and ends the training, with its schedule.
 
     Parameters
     ----------
     estimator : NCFTransport
-    max_iter : int
+    settings : FitSettings
     n_rows : int
         Training rows of the largest class.
     stream : bool
@@ -43,12 +43,12 @@ def make_model_selection(
         pass over the rows and does not stop early.
     """
     return HeldOutRisk(
-        PlateauCosine(None if stream else max_iter),
+        PlateauCosine(None if stream else settings.max_iter),
         WeightAverage(),
-        min(estimator.n_iter_no_change, max_patience(n_rows)),
+        settings.n_iter_no_change,
         estimator.tol,
         estimator.early_stopping and not stream,
-        margin=0.5 if n_rows < MANY_ROWS else 1.0,
+        margin=1.0,
         doubt=0.5 if n_rows < FEW_ROWS else 1.0,
     )
 

@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 
 from sk_ncf._flow.characteristics import CharacteristicFlow
 from sk_ncf._flow.preconditioner import Preconditioner
+from sk_ncf._training.budget import effective_size, epoch_length, too_few_rows
 from sk_ncf._training.checkpoint.callback import Checkpoint, make_checkpoint
 from sk_ncf._training.defaults import (
     FitSettings,
@@ -50,7 +51,7 @@ from sk_ncf.objectives._registry import make_objective
 
 __all__ = ["FitSession"]
 
-EPOCH = 100  # steps between two evaluations of the held-out risk
+EPOCH = 250  # most steps between two evaluations of the held-out risk
 
 
 class FitSession:
@@ -102,10 +103,11 @@ class FitSession:
         self.preconditioners: list[Preconditioner] = fit_preconditioners(
             samples, estimator.cost_, pooled, self.shared
         )
-        self.n_samples = max(
+        sizes = [
             sum(sample.n_rows for sample in side if sample is not None)
             for side in zip(*samples, strict=True)
-        )
+        ]
+        self.n_samples, self.n_effective = max(sizes), effective_size(*sizes)
         self.weight_to_split = share_to_split(samples)
         self.ensemble_size = resolve_ensemble_size(
             estimator, self.n_samples, self.n_potentials, stream
@@ -180,6 +182,7 @@ class FitSession:
         session.preconditioners = estimator.preconditioners_
         session.n_classes = len(session.preconditioners)
         session.n_samples, session.ensemble_size = n_samples, ensemble_size
+        session.n_effective = n_samples  # a stream has no budget that depends on it
         session.data = FitData(session.n_classes)
         session.data.score_rows = estimator._score_rows
         session.data.supports = supports
@@ -198,7 +201,7 @@ class FitSession:
             Fitted flow whose weights are the initial ones.
         """
         if self.trainer is None:
-            if self.data.too_small(self.shared).all():
+            if self._too_few_rows(previous):
                 return self._result_without_training()
             self.trainer = self._new_trainer(previous)
         trainer, device = self.trainer, self._device()
@@ -216,6 +219,16 @@ class FitSession:
         if self.checkpoint is not None:
             self.checkpoint.finish(result.stop_reason)
         return result
+
+    def _too_few_rows(self, previous: CharacteristicFlow | None) -> bool:
+        """Whether the initialization is kept without training.
+
+        In a fit, also if the validation split could not show an improvement.
+        """
+        if self.data.too_small(self.shared).all():
+            return True
+        selects = self._parameters.early_stopping and not self.stream
+        return selects and previous is None and too_few_rows(self.n_effective)
 
     def _samples(self, pairs: Sequence[RowPair]) -> list[SamplePair]:
         """Distinct rows; notes which sides have rows of their own."""
@@ -245,7 +258,7 @@ class FitSession:
     @property
     def _settings(self) -> FitSettings:
         return resolve_settings(
-            self._parameters, self.n_samples, self.ensemble_size, self.n_classes
+            self._parameters, self.n_effective, self.ensemble_size, self.n_classes
         )
 
     def _device(self) -> torch.device:
@@ -276,8 +289,8 @@ class FitSession:
         if previous is not None:
             copy_weights(flow.potential, previous.potential)
         n_rows = self.data.n_training_of_largest_class()
-        risk = make_model_selection(estimator, settings.max_iter, n_rows, self.stream)
-        n_epochs = math.ceil(settings.max_iter / min(EPOCH, settings.max_iter))
+        risk = make_model_selection(estimator, settings, n_rows, self.stream)
+        n_epochs = math.ceil(settings.max_iter / _epoch_length(settings.max_iter))
         net = build_net(
             estimator.skorch_net,
             MinibatchLoss(flow, self._objective()),
@@ -303,7 +316,7 @@ class FitSession:
             self.data.training_folds(1),
             self.data.training_frames(self.preconditioners),
             settings.batch_size,
-            min(EPOCH, self.n_steps),
+            _epoch_length(self.n_steps),
             self.n_steps,
             self.rng.randint(2**31) + rank,
             torch.float32,
@@ -341,3 +354,7 @@ class FitSession:
     def _initial_kinds(self) -> np.ndarray:
         """The kind of the initial map of every potential, shape (K,)."""
         return np.array([p.kind for p in self.preconditioners[: self.n_potentials]])
+
+
+def _epoch_length(n_steps: int) -> int:
+    return min(EPOCH, epoch_length(n_steps))

@@ -33,7 +33,7 @@ class TransportParameters(Protocol):
     max_iter: int | Auto
     early_stopping: bool
     validation_fraction: float
-    n_iter_no_change: int
+    n_iter_no_change: int | Auto
     tol: float
     skorch_net: NeuralNet | None
     callbacks: Sequence[Any] | None

@@ -29,16 +29,18 @@ class SOAP(torch.optim.Optimizer):
     stack of matrices (its last two axes); vectors get plain Adam.
 
     On the potentials of this package the error of the map falls two to three times as
-    fast per step as with Adam. A step takes about a tenth more time.
+    fast per step as with Adam. A step takes about a tenth more time. The running means are
+    short, as the fits are: with the usual values (0.9 and 0.99, 0.98) the errors after the
+    same number of steps are a few percent larger.
 
     Parameters
     ----------
     params : iterable of Parameter
     lr : float, default=6e-3
         Learning rate.
-    betas : tuple of float, default=(0.9, 0.99)
+    betas : tuple of float, default=(0.6, 0.95)
         Decay of the running means of the gradient and of its square.
-    basis_beta : float, default=0.98
+    basis_beta : float, default=0.9
         Decay of the running means of the gradient covariances.
     basis_every : int, default=10
         Steps between two updates of the basis.
@@ -62,8 +64,8 @@ class SOAP(torch.optim.Optimizer):
         self,
         params: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
         lr: float = 6e-3,
-        betas: tuple[float, float] = (0.9, 0.99),
-        basis_beta: float = 0.98,
+        betas: tuple[float, float] = (0.6, 0.95),
+        basis_beta: float = 0.9,
         basis_every: int = 10,
         max_side: int = 512,
         eps: float = 1e-8,

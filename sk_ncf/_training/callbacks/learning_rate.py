@@ -6,6 +6,8 @@ from typing import Any, Self
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 
+from sk_ncf._training.budget import MAX_WARMUP, warmup_steps
+
 __all__ = ["PlateauCosine"]
 
 
@@ -21,8 +23,8 @@ class PlateauCosine(Callback):
     max_steps : int or None
         Steps of the fit at most. None for a stream, which has no end: the learning rate
         never decays.
-    warmup : int, default=100
-        Steps of the warm-up.
+    warmup : int, default=None
+        Steps of the warm-up. None: a tenth of `max_steps`, at most 100.
     constant_share : float, default=0.6
         Share of `max_steps` after which the decay begins at the latest.
     """
@@ -33,9 +35,14 @@ class PlateauCosine(Callback):
     end: float  # last step
 
     def __init__(
-        self, max_steps: int | None, warmup: int = 100, constant_share: float = 0.6
+        self,
+        max_steps: int | None,
+        warmup: int | None = None,
+        constant_share: float = 0.6,
     ) -> None:
         self.max_steps = max_steps
+        if warmup is None:
+            warmup = MAX_WARMUP if max_steps is None else warmup_steps(max_steps)
         self.warmup = warmup
         self.constant_share = constant_share
 

@@ -116,7 +116,7 @@ class HeldOutRisk(Callback):
             self.kept_step, self.best_step, self.n_returns = none, none, none
         self.earlier = [(self.start, self.start_weights, 0 * self.kept_step)]
         flow.load_state_dict(self.kept_weights)
-        self.best = self.kept = self.measure()
+        self.best = self.kept = self.start if fresh else self.measure()
         flow.load_state_dict(live)
 
     def judge_initial(self) -> None:
