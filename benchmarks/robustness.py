@@ -336,11 +336,8 @@ def behind_start(estimator, X, Y):
     flow.potential.reset()
     start = held_out_risk(flow, *sides, *weights)
     pairs = tuple(replace(r, gap=0 * r.gap) for r in (fitted, start)), (fitted, start)
-    return tuple(
-        (risk.criterion() - other.criterion()).item()
-        / (risk.standard_error(other).item() or 1.0)
-        for risk, other in pairs
-    )
+    gains = (risk.gain(other) for risk, other in pairs)
+    return tuple(gain.item() / (error.item() or 1.0) for gain, error in gains)
 
 
 def own_verdict(estimator):
@@ -349,8 +346,8 @@ def own_verdict(estimator):
         return True, False
     risk = dict(estimator.net_.callbacks_)["held_out_risk"]
     start = risk.start.criterion().mean().item()
-    kept = risk.measure().criterion().mean().item()
-    return kept <= start, not estimator.history_[-1]["valid_loss"] <= start
+    gain, _ = risk.start.gain(risk.measure())
+    return gain.mean().item() >= 0, not estimator.history_[-1]["valid_loss"] <= start
 
 
 HEADER = (

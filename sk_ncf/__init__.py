@@ -13,7 +13,7 @@ from sk_ncf.costs import (
     QuadraticForm,
     SquaredEuclidean,
 )
-from sk_ncf.diagnostics import MapQualityWarning
+from sk_ncf.diagnostics import MapQualityWarning, OutlierWarning
 from sk_ncf.estimator import NCFTransport
 from sk_ncf.objectives import MMD, Objective, SemiDual
 
@@ -28,6 +28,7 @@ __all__ = [
     "NCFTransport",
     "NormPower",
     "Objective",
+    "OutlierWarning",
     "PseudoHuber",
     "QuadraticForm",
     "SemiDual",

@@ -1,7 +1,6 @@
 """NCFTransport: an optimal transport map as a scikit-learn transformer."""
 
 import functools
-import warnings
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from os import PathLike
@@ -12,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -31,9 +29,11 @@ from sk_ncf._inputs.validation import (
     source_and_target,
     source_mask,
 )
+from sk_ncf._inputs.warn import warn
 from sk_ncf._training.devices import resolve_device
 from sk_ncf._training.fit_result import FitResult
 from sk_ncf._training.fit_session import FitSession
+from sk_ncf._training.messages import fit_warnings
 from sk_ncf._version import __version__, check_version
 from sk_ncf.costs import Cost
 from sk_ncf.costs._registry import COSTS, make_cost
@@ -175,8 +175,8 @@ class NCFTransport(
         taken and the checkpoint is selected on training rows.
     validation_fraction : float, default=0.1
         Fraction of the source rows, and of the target rows, that every ensemble member
-        holds out, each member other rows. At least 16 rows, a quarter of fewer than 64;
-        at most 4,096 over all members.
+        holds out, each member other rows. At least 64 rows, a quarter of fewer than
+        256; at most 4,096 over all members.
     n_iter_no_change : int, default="auto"
         Gradient steps (not epochs) to wait for a better validation risk. Then the
         learning rate decays to zero and the training ends; if nothing has been better
@@ -243,10 +243,22 @@ class NCFTransport(
     best_iter_ : int, or ndarray of int of shape (n_classes,)
         Gradient step of the selected checkpoint; 0 is the initialization. With
         ``class_conditional="per_class"`` one for every class.
+    weight_to_split_ : float
+        Fraction of the weight of the source rows that is in repeated values and would
+        have to be split, because no value of the target rows is as frequent. The fit
+        warns from 0.05 on.
     stop_reason_ : str
         Why the training ended: "converged", "max_iter", "initialization" (nothing was
-        better than the initialization), "diverged", "interrupted", "partial_fit" or
-        "too_few_rows".
+        better than the initialization), "diverged", "interrupted" (Ctrl-C), "callback"
+        (one of `callbacks` ended it), "partial_fit" or "too_few_rows".
+    map_kind_ : str, or ndarray of str of shape (n_classes,)
+        "network" if trained weights were better on held-out rows than the
+        initialization. Otherwise the initialization, of which a warning tells:
+        "gaussian" (quadratic costs only), "mean_shift" or "identity", the best of them
+        by cross-fitting. With ``class_conditional="per_class"`` one for every class.
+    n_outliers_ : ndarray of int of shape (2,)
+        Number of distinct source and target rows that lie far outside the rest and were
+        left out of the fit. They are mapped like all other rows.
 
     See Also
     --------
@@ -417,7 +429,8 @@ class NCFTransport(
         sample_domain : int or array-like of shape (n_samples,), default=None
             Rows of X with values >= 0 are source, < 0 target.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows of X, >= 0. A row of weight 2 counts as two rows.
+            Weights of the rows of X, >= 0. Whole numbers are counts: a row of weight 2
+            counts as two rows. All other weights are relative, whatever their sum.
         target_weight : array-like of shape (n_target_samples,), default=None
             Weights of the rows of X_target, >= 0.
 
@@ -430,6 +443,17 @@ class NCFTransport(
         ValueError
             If a parameter or the data are not valid; the message names which. The
             estimator is then as it was before.
+
+        Warns
+        -----
+        OutlierWarning
+            If rows lie far outside the rest (`n_outliers_`).
+        ConvergenceWarning
+            If the training diverged or was interrupted, or if the map is the
+            initialization (`map_kind_`).
+        MapQualityWarning
+            If many source rows share a value that would have to be split
+            (`weight_to_split_`).
         """
         self._check_parameters()
         given = X, y, X_target, y_target, sample_domain, sample_weight, target_weight
@@ -534,12 +558,18 @@ class NCFTransport(
         self.stop_reason_ = result.stop_reason
         if session.n_potentials == 1:
             self.best_iter_ = int(result.best_iter[0])
+        self.map_kind_: str | np.ndarray = result.map_kind
+        if session.n_potentials == 1:
+            self.map_kind_ = str(result.map_kind[0])
+        self.n_outliers_ = session.n_outliers
+        if session.weight_to_split is not None:
+            self.weight_to_split_ = session.weight_to_split
         self._score_rows = session.score_rows
         self._session = session.state_for_partial_fit()
         self._labels = labels
         self._set_class_attributes(labels)
-        if result.message:
-            warnings.warn(result.message, ConvergenceWarning, stacklevel=4)
+        for message, category in fit_warnings(session, result):
+            warn(message, category)
         if labels is not None and result.small.any():
             self._warn_of_small_classes(result.small)
         return self
@@ -561,12 +591,10 @@ class NCFTransport(
             return
         names = self.classes_[small].tolist()
         more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-        warnings.warn(
+        warn(
             "Classes with too few rows to train on keep their initialization (the "
             "Gaussian map; for one row, or a cost that is not quadratic, the mean shift): "
-            f"{names[:20]}{more}.",
-            UserWarning,
-            stacklevel=5,
+            f"{names[:20]}{more}."
         )
 
     @_all_or_nothing

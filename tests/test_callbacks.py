@@ -132,7 +132,7 @@ def _select(
             Stop(risk).on_epoch_end(net)
         except KeyboardInterrupt:
             break
-    weights, step = risk.chosen(torch.tensor([start_only]))
+    weights, step, _ = risk.chosen(torch.tensor([start_only]))
     return risk, next(iter(weights.values())).item(), step.item()
 
 

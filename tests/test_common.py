@@ -25,25 +25,29 @@ class Logistic:
         return "Logistic()"
 
 
-CONFIGURATIONS = [
+# One of every kind for each run; all others with -m slow.
+FEW = [
     {"default_domain": "target"},
+    {
+        "cost": "lp",
+        "cost_params": {"p": 1.2},
+        "objective": SemiDual(mmd_weight=1.0, kernel="laplace"),
+    },
+    {"class_conditional": "per_class"},
+    {"class_conditional": "shared", "objective": "mmd"},
+]
+MANY = [
     {"early_stopping": False},
     {"warm_start": True, "tol": 1.0},
     {"warm_start": True, "tol": 1.0, "cost": "norm_power", "cost_params": {"p": 3}},
     {"output_distribution": "uniform"},
     {"objective": "mmd"},
     {"objective": MMD(kernel="gaussian"), "default_domain": "target"},
-    {
-        "cost": "lp",
-        "cost_params": {"p": 1.2},
-        "objective": SemiDual(mmd_weight=1.0, kernel="laplace"),
-    },
     {"cost": "norm_power", "output_distribution": Logistic()},
     {"cost": "elastic"},
     {"cost": "pseudo_huber", "early_stopping": False},
     {"cost": SquaredEuclidean(), "batch_size": 32, "hidden_layer_sizes": (16, 16)},
     {"cost": Quartic(), "batch_size": 8, "ensemble_size": 1, "max_iter": 2},
-    {"class_conditional": "per_class"},
     {"class_conditional": "per_class", "default_domain": "target"},
     {
         "class_conditional": "per_class",
@@ -57,7 +61,6 @@ CONFIGURATIONS = [
         "objective": "mmd",
     },
     {"class_conditional": "per_class", "warm_start": True, "tol": 1.0},
-    {"class_conditional": "shared", "objective": "mmd"},
 ]
 
 
@@ -65,11 +68,22 @@ CONFIGURATIONS = [
 SMALL = {"max_iter": 10, "hidden_layer_sizes": (16, 16), "batch_size": 64}
 
 
+def configured(options):
+    return [NCFTransport(**{**SMALL, **each}) for each in options]
+
+
 # The checks fit a few rows, of which a class may have one or two.
-@pytest.mark.filterwarnings("ignore:Classes with too few rows:UserWarning")
-@parametrize_with_checks(
-    [NCFTransport(max_iter=10)]
-    + [NCFTransport(**{**SMALL, **options}) for options in CONFIGURATIONS]
-)
+few_rows = pytest.mark.filterwarnings("ignore:Classes with too few rows:UserWarning")
+
+
+@few_rows
+@parametrize_with_checks([NCFTransport(max_iter=10), *configured(FEW)])
 def test_scikit_learn_check_passes(estimator, check):
+    check(estimator)
+
+
+@few_rows
+@pytest.mark.slow
+@parametrize_with_checks(configured(MANY))
+def test_scikit_learn_check_passes_with_other_options(estimator, check):
     check(estimator)

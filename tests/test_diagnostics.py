@@ -1,6 +1,7 @@
 """The diagnostics of maps whose error is known."""
 
 import pickle
+import re
 import warnings
 from dataclasses import replace
 from types import SimpleNamespace
@@ -14,7 +15,8 @@ from scipy.spatial.distance import cdist
 from sk_ncf import MapQualityWarning
 from sk_ncf._samples.sample import equal_weights, unique_rows
 from sk_ncf.diagnostics import Diagnostics, DirectionDiagnostics
-from sk_ncf.diagnostics._compute import EvaluationSample, diagnose
+from sk_ncf.diagnostics._compute import diagnose
+from sk_ncf.diagnostics._evaluation_sample import EvaluationSample
 from sk_ncf.diagnostics._support import AT_MOST_KEPT, Support, _smallest_keys
 from sk_ncf.diagnostics._two_sample import (
     debiased_distance,
@@ -237,6 +239,28 @@ def test_the_worse_direction_decides_and_few_rows_are_no_reason_for_distrust(
     assert words in found.verdict
     assert found.trusted == ("Do not trust" not in words)
     assert found.error == VERDICTS[words]["error"]
+
+
+@pytest.mark.parametrize(
+    ("cost", "score", "words"),
+    [
+        (8.4, 10.0, "with care.*16% below the optimal one.*stop short"),
+        (12.0, 10.0, "with care.*17% above the optimal one.*further than they need"),
+        (9.9, 10.0, "The map can be trusted"),
+    ],
+)
+def test_a_duality_gap_beyond_its_sampling_error_calls_for_care(cost, score, words):
+    one = DirectionDiagnostics(1.0, 0.0, 0.0, 0.5, 0.0, 0.0, 0.01)
+    found = Diagnostics(one, one, cost, score, 1000, gap_error=0.1)
+    assert re.match(f".*{words}", found.verdict)
+    uncertain = replace(found, gap_error=1.0)
+    assert "The map can be trusted" in uncertain.verdict
+
+
+def test_a_verdict_of_trust_is_not_at_odds_with_its_p_value():
+    one = DirectionDiagnostics(1.0, 0.0, 0.0, 0.04, 0.0, 0.0, 0.01)
+    verdict = Diagnostics(one, one, 1.0, 1.0, 1000).verdict
+    assert "statistically significant (p = 0.04)" in verdict
 
 
 # The support.

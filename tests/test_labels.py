@@ -91,6 +91,7 @@ def test_labels_of_any_kind_give_the_same_map(name, fitted):
     np.testing.assert_allclose(mapped, fitted.transform(X, sample_label=y))
 
 
+@pytest.mark.filterwarnings("ignore:y and y_target are not used")
 def test_labels_are_unread_without_classes():
     plain = quick().fit(X, X_target=Y)
     ragged = [[1], [2, 3]]
@@ -318,6 +319,7 @@ def test_errors_mention_sample_label(method, fitted):
     refused(fitted, method, {"X": X, "sample_label": unknown}, r"got \[7\]")
 
 
+@pytest.mark.filterwarnings("ignore:y and y_target are not used")
 def test_a_stream_keeps_its_classes(fitted):
     refused(
         fitted, "partial_fit", {**GIVEN, "y": y + 1}, r"y must be .*\[0, 1\].*\[2\]"

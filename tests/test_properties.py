@@ -131,11 +131,11 @@ def test_the_unit_does_not_matter(cost, pair, power):
 @given(pair=pairs(most_features=3), shift=st.integers(-1000, 1000))
 @repeatable(max_examples=5)
 def test_a_shift_of_both_sides_shifts_the_map(cost, pair, shift):
-    (X, Y), apart = pair, shift * (cost in ("sqeuclidean", "quadratic_form"))
-    moved = X + shift, Y + shift + apart  # the quadratic map takes any two shifts along
+    X, Y = pair  # with two shifts, the initial map may be the identity of one pair only
+    moved = X + shift, Y + shift
     one, other = _fit(cost, X, Y), _fit(cost, *moved)
     atol = 1e-3 * np.abs(np.concatenate([X, Y])).max()
-    mapped = other.transform(moved[0]) - shift - apart
+    mapped = other.transform(moved[0]) - shift
     np.testing.assert_allclose(mapped, one.transform(X), rtol=1e-3, atol=atol)
     back = other.inverse_transform(moved[1]) - shift
     np.testing.assert_allclose(back, one.inverse_transform(Y), rtol=1e-3, atol=atol)
@@ -161,9 +161,10 @@ def test_the_map_is_never_worse_than_its_start_on_held_out_rows(cost, pair, rate
     if transport.net_ is None:  # too few rows: it is the start
         return
     risk = dict(transport.net_.callbacks_)["held_out_risk"]
-    assert (risk.measure().criterion() <= risk.start.criterion()).all()
+    assert (risk.start.gain(risk.measure())[0] >= 0).all()
 
 
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")  # GaussianNB
 @given(
     pair=pairs(["normal", "discrete", "heavy-tailed"], most_features=3),
     sizes=st.lists(st.integers(1, 12), min_size=1, max_size=4),

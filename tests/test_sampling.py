@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from sk_ncf import SquaredEuclidean
-from sk_ncf._flow.moments import weighted_moments
 from sk_ncf._flow.preconditioner import Preconditioner
-from sk_ncf._samples.held_out import held_out_folds, matched_to, split_rows
+from sk_ncf._samples.held_out import held_out_folds, split_rows
 from sk_ncf._samples.sample import Sample, random_rows, unique_rows
 from sk_ncf._training.minibatches import PairSampler, smoothing_scale
 
@@ -32,7 +31,8 @@ def _sampler(source, target, seed=0, batch_size=32, n_batches=5, **options):
     frame = _frame(source, target)
     options = {"n_steps": 10**6, "dtype": torch.float64, "device": "cpu", **options}
     options.update(batch_size=batch_size, n_batches=n_batches, seed=seed)
-    return PairSampler([source], [target], [frame], **options)
+    frames = [frame.source], [frame.target]
+    return PairSampler([source], [target], frames, **options)
 
 
 def _batches(sampler):
@@ -156,7 +156,9 @@ def test_members_draw_from_their_own_rows():
     weights = sides[0].weight, sides[2].weight
     frame = Preconditioner.fit(sides[0].X, sides[2].X, SquaredEuclidean(), *weights)
     options = {"n_steps": 3, "seed": 0, "dtype": torch.float64, "device": "cpu"}
-    sampler = PairSampler(sides[:2], sides[2:], [frame] * 2, 8, 3, **options)
+    sampler = PairSampler(
+        sides[:2], sides[2:], ([frame.source] * 2, [frame.target] * 2), 8, 3, **options
+    )
     for batch in _batches(sampler):
         assert batch["x"].shape == batch["y"].shape == (2, 8, 3)
         for name, side, samples in (
@@ -166,27 +168,6 @@ def test_members_draw_from_their_own_rows():
             for drawn, sample in zip(batch[name], samples, strict=True):
                 known = torch.from_numpy(side.forward(sample.X))
                 assert (torch.cdist(drawn, known).min(1).values < 1e-6).all()
-
-
-def test_rows_get_the_moments_that_were_asked_for():
-    X, weight, _ = _repeated()
-    cov = np.array([[2, 0.5, 0], [0.5, 1, 0.2], [0, 0.2, 3]])
-    moved = matched_to(X, weight, np.array([5.0, -1, 2]), cov)
-    mean, own_cov = weighted_moments(moved, weight)
-    np.testing.assert_allclose(mean, [5, -1, 2])
-    np.testing.assert_allclose(own_cov, cov, rtol=1e-6, atol=1e-6)
-
-
-def test_rows_with_the_right_moments_stay_where_they_are():
-    X, weight, _ = _repeated()
-    moved = matched_to(X, weight, *weighted_moments(X, weight))
-    np.testing.assert_allclose(moved, X, atol=1e-8)
-
-
-def test_few_rows_get_the_mean_only():
-    X = _rng().standard_normal((5, 3))
-    moved = matched_to(X, np.ones(5), np.array([5.0, -1, 2]), np.eye(3))
-    np.testing.assert_allclose(moved - X, np.tile([5, -1, 2] - X.mean(axis=0), (5, 1)))
 
 
 def test_draws_are_in_proportion_to_the_weights():
@@ -267,8 +248,9 @@ def test_smoothing_adds_its_variance_to_both_sides():
         )
 
 
-def test_smoothing_is_for_few_rows_and_never_more_than_a_fifth_of_their_spread():
-    assert smoothing_scale(4, 4) == smoothing_scale(1000, 4) == 0.2
+def test_smoothing_is_for_few_rows_and_never_more_than_a_third_of_their_spread():
+    assert smoothing_scale(4, 4) == smoothing_scale(100, 4) == 0.35
+    assert smoothing_scale(1000, 4) == 0.2
     assert smoothing_scale(4000, 4) == pytest.approx(0.05)
     assert smoothing_scale(10**6, 4) < 1e-3
 

@@ -1,5 +1,7 @@
 """Risk, ends of a fit, the user's own parts in it, and what it shows."""
 
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -70,7 +72,15 @@ class At(Callback):
 
 
 def _interrupt():
-    raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)  # what Ctrl-C sends
+
+
+@pytest.fixture
+def ctrl_c():
+    """Python's own handler of Ctrl-C, which test workers may have replaced."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def _error(transport, rows):
@@ -78,6 +88,7 @@ def _error(transport, rows):
     return l2_uvp(transport.transform(fresh[0]), fresh[1])
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_interrupted_fit_keeps_the_best_weights_so_far_and_says_so():
     rows = problem("elastic")
     data = {"X": rows.X, "X_target": rows.X_target}
@@ -92,10 +103,11 @@ def test_an_interrupted_fit_keeps_the_best_weights_so_far_and_says_so():
     )
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_fit_interrupted_at_once_keeps_the_start():
     class Impatient(Callback):
         def on_batch_begin(self, net, batch=None, training=None, **kwargs):
-            raise KeyboardInterrupt
+            _interrupt()
 
     transport = quick(callbacks=[Impatient()])
     with pytest.warns(ConvergenceWarning, match="those of step 0"):

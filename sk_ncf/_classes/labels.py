@@ -22,7 +22,8 @@ def common_classes(source: np.ndarray | None, target: np.ndarray | None) -> np.n
     if n_missing:
         raise ValueError(
             f"y has {n_missing} missing labels (-1, NaN or None) among the {domain} "
-            f"rows: class_conditional needs the class of every {domain} row."
+            f"rows: class_conditional needs the class of every {domain} row. If -1 is a "
+            "class, recode it on both sides, for example with numpy.where(y == -1, 0, y)."
         )
     classes = np.unique(labels.tolist())
     if source is not None and target is not None:

@@ -14,9 +14,9 @@ from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
 from sk_ncf._flow.gaussian_map import gaussian_map
-from sk_ncf._flow.moments import effective_size
 from sk_ncf._flow.shrinkage import oracle_shrinkage
-from sk_ncf._samples.sample import random_rows, unique_rows
+from sk_ncf._samples.outliers import far_rows, weighted_quantile
+from sk_ncf._samples.sample import Sample, random_rows, unique_rows
 
 __all__ = ["ClassMoments", "PooledSample", "pooled_moments"]
 
@@ -34,7 +34,7 @@ class PooledSample(NamedTuple):
     """Rows of one domain, their weights and classes."""
 
     X: np.ndarray  # (n, d)
-    weight: np.ndarray  # (n,)
+    weight: np.ndarray  # (n,), in rows: the sum is the number of rows
     codes: np.ndarray  # (n,)
     labelled: np.ndarray | None = None  # (n,), False for a pseudo-label
 
@@ -76,7 +76,7 @@ def pooled_moments(
         left out, and all classes if there are too few rows to select a candidate.
     """
     limit = MAX_ROWS_PER_FEATURE * source.X.shape[1]
-    counts = [np.bincount(s.codes, minlength=n_classes) for s in (source, target)]
+    counts = [np.bincount(s.codes, s.weight, n_classes) for s in (source, target)]
     small = np.flatnonzero((np.min(counts, axis=0) < limit) & (counts[0] > 0))
     if len(small) < 2:
         return {}
@@ -104,7 +104,8 @@ def pooled_moments(
 def _distinct_rows(sample: PooledSample, small: np.ndarray) -> PooledSample:
     """Distinct rows of the small classes in lexicographic order, classes renumbered.
 
-    A weight of two is then the same as a row given twice.
+    A weight of two is then the same as a row given twice. Outliers are left out, as
+    seen from the medians of their classes.
     """
     mine = np.isin(sample.codes, small)
     columns = [sample.codes[mine]]
@@ -113,9 +114,24 @@ def _distinct_rows(sample: PooledSample, small: np.ndarray) -> PooledSample:
     table = np.column_stack([sample.X[mine], *columns]).astype(np.float64)
     distinct = unique_rows(table, sample.weight[mine])
     d, rows = sample.X.shape[1], np.asarray(distinct.X)
-    labelled = None if sample.labelled is None else rows[:, d + 1] > 0
     codes = np.searchsorted(small, rows[:, d])
-    return PooledSample(rows[:, :d], distinct.weight, codes, labelled)
+    deviations = _deviations_from_medians(rows[:, :d], distinct.weight, codes)
+    near = ~far_rows(deviations, distinct.weight, distinct.effective_size)
+    labelled = None if sample.labelled is None else rows[near, d + 1] > 0
+    weight = distinct.weight[near] * distinct.total
+    return PooledSample(rows[near, :d], weight, codes[near], labelled)
+
+
+def _deviations_from_medians(
+    X: np.ndarray, weight: np.ndarray, codes: np.ndarray
+) -> np.ndarray:
+    """Deviations of the rows from the medians of their classes."""
+    out = X.copy()
+    for k in np.unique(codes):
+        mine = codes == k
+        for column in out.T:
+            column[mine] -= weighted_quantile(column[mine], weight[mine], [0.5])
+    return out
 
 
 def _feature_scales(
@@ -146,8 +162,13 @@ def _class_means(sample: PooledSample, n_classes: int) -> np.ndarray:
 
 
 def _effective_sizes(sample: PooledSample, n_classes: int) -> np.ndarray:
-    weights = [sample.weight[sample.codes == k] for k in range(n_classes)]
-    return np.array([effective_size(w) if len(w) else 0.0 for w in weights])
+    sizes = np.zeros(n_classes)
+    for k in np.unique(sample.codes):
+        of_class = sample.codes == k
+        weight = sample.weight[of_class]
+        distinct = Sample(sample.X[of_class], weight / weight.sum(), weight.sum())
+        sizes[k] = distinct.effective_size
+    return sizes
 
 
 def _estimates(sample: PooledSample, n_classes: int) -> _Estimates:

@@ -1,30 +1,39 @@
-r"""Exact changes of variables: training starts at the Gaussian (or mean-shift) map.
+r"""Exact changes of variables, in which u = 0 is the initial map.
 
-For a squared Euclidean cost with Gaussian map A between the sample covariances and
-:math:`P = A^{1/2}`, the rows :math:`x' = P (x - m_x)` and :math:`y' = P^{-1} (y - m_y)`
-have equal covariance, and because :math:`\langle x', y' \rangle = \langle x - m_x, y -
-m_y \rangle` the transport problem between them is the same problem. For any other cost
-both sides are centred and share one scale, and the cost moves along
-(:class:`~sk_ncf.costs.AffineCost`). In the new variables u = 0 is the start.
+The initial map is the Gaussian map for quadratic costs, and the mean shift for others.
+
+For the squared Euclidean cost, let A be the Gaussian map between the sample covariances
+and :math:`P = A^{1/2}`. The rows :math:`x' = P (x - m_x)` and :math:`y' = P^{-1} (y -
+m_y)` have equal covariances. Since :math:`\langle x', y' \rangle = \langle x - m_x, y -
+m_y \rangle`, the transport problem between them is equivalent to the original one.
+
+For any other cost, both samples are centred and divided by the same scale, and the cost
+is transformed accordingly (:class:`~sk_ncf.costs._affine.AffineCost`).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from sk_ncf._flow.affine_map import AffineMap
 from sk_ncf._flow.gaussian_map import (
     _inverse,
-    _seen_through,
+    _transformed_covariance,
     gaussian_map,
     geometric_mean,
 )
 from sk_ncf._flow.moments import (
     LEAST_VARIANCE,
+    Moments,
+    RowArray,
+    WeightedRows,
     _chunks,
     effective_size,
     weighted_moments,
 )
+from sk_ncf._flow.plane import Plane
 from sk_ncf._flow.shrinkage import shrink_covariances
 from sk_ncf.costs import Cost, QuadraticForm, SquaredEuclidean
 from sk_ncf.costs._affine import AffineCost
@@ -32,28 +41,11 @@ from sk_ncf.costs._affine import AffineCost
 __all__ = ["Preconditioner", "common_cost"]
 
 
-QUADRATIC = SquaredEuclidean | QuadraticForm  # whose start is the Gaussian map
+QUADRATIC = SquaredEuclidean | QuadraticForm  # costs with a Gaussian map
+MANY_ROWS = 1e12  # for moments without sampling error
 
-
-@dataclass(frozen=True)
-class AffineMap:
-    """x -> (x - mean) @ matrix, and back."""
-
-    mean: np.ndarray  # (d,)
-    matrix: np.ndarray  # (d, d)
-    inverse_matrix: np.ndarray  # (d, d)
-
-    def forward(self, X):
-        """Rows in the new variables, shape (n, d), float64."""
-        return (np.asarray(X, dtype=np.float64) - self.mean) @ self.matrix
-
-    def moments(self, mean, cov):
-        """Mean (d,) and covariance (d, d) in the new variables, from the original ones."""
-        return (mean - self.mean) @ self.matrix, self.matrix.T @ cov @ self.matrix
-
-    def inverse(self, X):
-        """Rows back in the original variables, shape (n, d), float64."""
-        return np.asarray(X, dtype=np.float64) @ self.inverse_matrix + self.mean
+SidePair = tuple[WeightedRows, WeightedRows]  # source, target
+MomentPair = tuple[Moments, Moments]  # source, target
 
 
 @dataclass(frozen=True)
@@ -63,13 +55,17 @@ class Preconditioner:
     Attributes
     ----------
     source, target : AffineMap
-        Original variables to those of the network, each side.
+        From the original variables to those of the network.
     cost : Cost
-        The cost between rows in the new variables.
+        The cost c' between rows in the new variables.
     unit : float
-        lambda: c(x, y) = lambda c'(x', y') + (a function of x) + (a function of y).
+        The factor lambda in c(x, y) = lambda c'(x', y') + alpha(x) + beta(y).
     original_cost : Cost
         The cost between rows in the original variables.
+    kind : {"gaussian", "mean_shift", "identity"}
+        The initial map, that of u = 0.
+    plane : Plane or None
+        The plane of the rows if some columns are constant or collinear.
     """
 
     source: AffineMap
@@ -77,39 +73,93 @@ class Preconditioner:
     cost: Cost
     unit: float
     original_cost: Cost
+    kind: str = "gaussian"
+    plane: Plane | None = None
 
     @classmethod
-    def fit_classes(cls, samples, cost, pooled):
-        """One of every class, from pairs of samples; their costs can be stacked.
+    def fit_classes(
+        cls,
+        samples: Sequence[SidePair],
+        cost: Cost,
+        pooled: Mapping[int, MomentPair],
+        kinds: Sequence[str | None] | None = None,
+    ) -> list["Preconditioner"]:
+        """The preconditioner of every class.
 
-        `pooled` has the moments of some classes, in the place of those of their samples.
+        Parameters
+        ----------
+        samples : sequence of pairs of Sample
+            Source and target of every class.
+        cost : Cost
+        pooled : dict
+            Moments of some classes, used instead of the moments of their samples.
+        kinds : sequence of str or None, default=None
+            The initial maps of the other classes.
         """
-        cost = _within(cost, [(source.X, target.X) for source, target in samples])
+        cost = _with_max_displacement(cost, [(x.X, y.X) for x, y in samples])
         careful, fitted = len(samples) > 1, []
-        for k, sides in enumerate(samples):
+        for k, (source, target) in enumerate(samples):
             if k in pooled:
                 fitted.append(cls.of_moments(cost, pooled[k]))
                 continue
-            moments = [side.moments for side in sides]
-            sizes = [effective_size(side.weight) for side in sides]
-            fitted.append(cls.of_moments(cost, moments, sizes, careful))
+            moments = source.moments, target.moments
+            sizes = source.effective_size, target.effective_size
+            kind = None if kinds is None else kinds[k]
+            fitted.append(cls.of_moments(cost, moments, sizes, careful, kind))
         return fitted
 
     @classmethod
-    def fit(cls, X, X_target, cost, sample_weight, target_weight):
+    def fit(
+        cls,
+        X: np.ndarray,
+        X_target: np.ndarray,
+        cost: Cost,
+        sample_weight: np.ndarray,
+        target_weight: np.ndarray,
+    ) -> "Preconditioner":
         """From rows (n, d) and (m, d) with weights (n,) and (m,)."""
-        cost = _within(cost, [(X, X_target)])
-        sides = (X, sample_weight), (X_target, target_weight)
-        moments = [weighted_moments(*side) for side in sides]
-        sizes = [effective_size(weight) for _, weight in sides]
+        cost = _with_max_displacement(cost, [(X, X_target)])
+        moments = (
+            weighted_moments(X, sample_weight),
+            weighted_moments(X_target, target_weight),
+        )
+        sizes = effective_size(sample_weight), effective_size(target_weight)
         return cls.of_moments(cost, moments, sizes)
 
     @classmethod
-    def of_moments(cls, cost, moments, sizes=(1e12, 1e12), careful=False):
-        """From (mean, covariance) and effective number of rows of either side.
+    def of_moments(
+        cls,
+        cost: Cost,
+        moments: MomentPair,
+        sizes: tuple[float, float] = (MANY_ROWS, MANY_ROWS),
+        careful: bool = False,
+        kind: str | None = None,
+    ) -> "Preconditioner":
+        """From the moments of source and target.
 
-        Numbers and `careful`: see :func:`shrink_covariances`.
+        Parameters
+        ----------
+        cost : Cost
+        moments : pair of (mean, covariance)
+        sizes : pair of float
+            Effective numbers of rows.
+        careful : bool, default=False
+            See :func:`~sk_ncf._flow.shrinkage.shrink_covariances`.
+        kind : {"gaussian", "mean_shift", "identity"}, default=None
+            The initial map. None: "gaussian" for quadratic costs, else "mean_shift".
         """
+        kind = kind or ("gaussian" if isinstance(cost, QUADRATIC) else "mean_shift")
+        fitted = cls._of_moments(cost, _simplified(moments, kind), sizes, careful)
+        return replace(fitted, kind=kind)
+
+    @classmethod
+    def _of_moments(
+        cls,
+        cost: Cost,
+        moments: MomentPair,
+        sizes: tuple[float, float],
+        careful: bool,
+    ) -> "Preconditioner":
         (mean_x, cov_x), (mean_y, cov_y) = moments
         if isinstance(cost, QUADRATIC):
             cov_x, cov_y = shrink_covariances(cov_x, cov_y, *sizes, careful)
@@ -117,12 +167,20 @@ class Preconditioner:
         return cls._isotropic(cost, mean_x, mean_y, cov_x, cov_y)
 
     @classmethod
-    def _covariance(cls, cost, mean_x, mean_y, cov_x, cov_y):
+    def _covariance(
+        cls,
+        cost: Cost,
+        mean_x: np.ndarray,
+        mean_y: np.ndarray,
+        cov_x: np.ndarray,
+        cov_y: np.ndarray,
+    ) -> "Preconditioner":
         d = len(mean_x)
         root = eye = np.eye(d)
         if isinstance(cost, QuadraticForm):  # v'Av/2 = |A^1/2 v|^2 / 2
             root = geometric_mean(np.asarray(cost.matrix, dtype=np.float64), eye)
-            cov_x, cov_y = (_seen_through(root, cov) for cov in (cov_x, cov_y))
+            cov_x = _transformed_covariance(root, cov_x)
+            cov_y = _transformed_covariance(root, cov_y)
         p = geometric_mean(gaussian_map(cov_x, cov_y), eye)  # A^1/2
         inv_root, inv_p = _inverse(root), _inverse(p)
         spread = np.trace(p @ cov_x @ p) + np.trace(inv_p @ cov_y @ inv_p)
@@ -132,11 +190,18 @@ class Preconditioner:
         return cls.of_maps(source, target, scale**2, cost)
 
     @classmethod
-    def _isotropic(cls, cost, mean_x, mean_y, cov_x, cov_y):
+    def _isotropic(
+        cls,
+        cost: Cost,
+        mean_x: np.ndarray,
+        mean_y: np.ndarray,
+        cov_x: np.ndarray,
+        cov_y: np.ndarray,
+    ) -> "Preconditioner":
         d = len(mean_x)
         shift = torch.from_numpy(mean_y - mean_x)
         scale = np.sqrt((np.trace(cov_x) + np.trace(cov_y)) / (2 * d))
-        # Without spread (single points) the shift itself is the only length there is.
+        # Single points have no spread: the scale is then the size of the shift.
         scale = float(scale or np.abs(shift.numpy()).max())
         scale = scale if scale > np.sqrt(LEAST_VARIANCE) else 1.0
         unit = _cost_unit(cost, shift, scale)
@@ -147,50 +212,56 @@ class Preconditioner:
         return cls.of_maps(source, target, unit, cost)
 
     @classmethod
-    def of_maps(cls, source, target, unit, cost):
-        """From the changes of variables of both sides: the cost moves along."""
+    def of_maps(
+        cls, source: AffineMap, target: AffineMap, unit: float, cost: Cost
+    ) -> "Preconditioner":
+        """From the changes of variables of both sides; the cost is transformed."""
         if isinstance(cost, QUADRATIC):
             return cls(source, target, SquaredEuclidean(), unit, cost)
         shift = torch.from_numpy(target.mean - source.mean)
         scale = float(source.inverse_matrix[0, 0])  # a multiple of the identity
         return cls(source, target, AffineCost(cost, shift, scale, unit), unit, cost)
 
-    def source_potential(self, X, u):
-        r"""u(x, 0) in the original variables from its value in the new ones.
+    def source_potential(self, X: np.ndarray, u: np.ndarray) -> np.ndarray:
+        r"""u(x, 0) in the original variables, from its values in the new ones.
 
-        With :math:`c(x, y) = \lambda c'(x', y') + \alpha(x) + \beta(y)`, the inequality
-        u(y, 1) <= u(x, 0) + c(x, y) is kept by
-        :math:`u(x, 0) = \lambda u' - \alpha(x)`, :math:`u(y, 1) = \lambda u' + \beta(y)`.
+        With :math:`c(x, y) = \lambda c'(x', y') + \alpha(x) + \beta(y)`, the potentials
+        :math:`u(x, 0) = \lambda u' - \alpha(x)` and
+        :math:`u(y, 1) = \lambda u' + \beta(y)` still satisfy
+        u(y, 1) <= u(x, 0) + c(x, y).
         """
         return self.unit * u - self.offsets(X, self.source, -1.0)
 
-    def target_potential(self, X, u):
+    def target_potential(self, X: np.ndarray, u: np.ndarray) -> np.ndarray:
         """u(y, 1) in the original variables (see :meth:`source_potential`)."""
         return self.unit * u + self.offsets(X, self.target, 1.0)
 
-    def offsets(self, X, side, sign):
+    def offsets(self, X: np.ndarray, side: AffineMap, sign: float) -> np.ndarray:
         r""":math:`\alpha(x)` (sign -1, source) or :math:`\beta(y)` (sign 1, target)."""
         centred = torch.from_numpy(np.asarray(X, dtype=np.float64) - side.mean)
         shift = torch.from_numpy(self.target.mean - self.source.mean)
         linear = centred @ self.original_cost.momentum(shift)
-        value = self.original_cost.lagrangian(shift) if sign > 0 else 0.0
-        quadratic = 0.0
+        value = self.original_cost.lagrangian(shift) if sign > 0 else torch.tensor(0.0)
+        quadratic = torch.zeros_like(linear)
         if isinstance(self.cost, SquaredEuclidean):
             moved = torch.from_numpy(side.forward(X))
             quadratic = self.original_cost.lagrangian(centred)
             quadratic = quadratic - self.unit * self.cost.lagrangian(moved)
-        return (quadratic + sign * linear + value).numpy()
+        offsets: np.ndarray = (quadratic + sign * linear + value).numpy()
+        return offsets
 
 
-def common_cost(preconditioners, ensemble_size=1):
+def common_cost(
+    preconditioners: Sequence[Preconditioner], ensemble_size: int = 1
+) -> Cost:
     """The cost between rows in the new variables, for all classes at once.
 
     Parameters
     ----------
     preconditioners : sequence of Preconditioner
-        Of every class.
+        One for every class.
     ensemble_size : int, default=1
-        Potentials of every class.
+        Number of potentials of every class.
     """
     costs = [p.cost for p in preconditioners for _ in range(ensemble_size)]
     if len(preconditioners) == 1 or isinstance(costs[0], SquaredEuclidean):
@@ -198,28 +269,42 @@ def common_cost(preconditioners, ensemble_size=1):
     return AffineCost.stack(costs)
 
 
-def _within(cost, pairs):
-    """The cost, for displacements between the rows of the pairs."""
-    if isinstance(cost, QUADRATIC):  # the same for all
+def _with_max_displacement(
+    cost: Cost, pairs: Sequence[tuple[RowArray, RowArray]]
+) -> Cost:
+    """The cost, prepared for displacements between the rows of the pairs."""
+    if isinstance(cost, QUADRATIC):  # needs no preparation
         return cost
-    return cost.with_max_displacement(max(_extent(X, Y) for X, Y in pairs))
+    return cost.with_max_displacement(max(_max_displacement(*pair) for pair in pairs))
 
 
-def _extent(X, Y):
-    """More than any displacement that brings rows of X near rows of Y."""
+def _simplified(moments: MomentPair, kind: str) -> MomentPair:
+    """Moments whose Gaussian map is the mean shift, or the identity."""
+    if kind == "gaussian":
+        return moments
+    (mean_x, cov_x), (mean_y, cov_y) = moments
+    if kind == "identity":
+        mean_x = mean_y = (mean_x + mean_y) / 2
+    cov = (cov_x + cov_y) / 2
+    return (mean_x, cov), (mean_y, cov)
+
+
+def _max_displacement(X: RowArray, Y: RowArray) -> float:
+    """An upper bound of the displacements from rows of X to places near rows of Y."""
     origin = X[0].astype(np.float64)
     return 2 * (_radius(X, origin) + _radius(Y, origin))
 
 
-def _radius(X, origin, chunk=65536):
+def _radius(X: RowArray, origin: np.ndarray, chunk: int = 65536) -> float:
     """Largest distance of a row from a point."""
-    return max(np.linalg.norm(X[s] - origin, axis=1).max() for s in _chunks(X, chunk))
+    norms = (np.linalg.norm(X[s] - origin, axis=1).max() for s in _chunks(X, chunk))
+    return float(max(norms))
 
 
-def _cost_unit(cost, shift, scale):
-    r"""lambda such that :math:`\nabla \tilde L` has the size of its argument there."""
+def _cost_unit(cost: Cost, shift: torch.Tensor, scale: float) -> float:
+    r"""lambda such that :math:`\nabla \tilde L(v)` is about as large as v."""
     degree = cost.homogeneity
-    if degree is not None and scale != 1:  # no power of the features' unit in between
+    if degree is not None and scale != 1:  # avoids overflow of powers of the scale
         return _cost_unit(cost, shift / scale, 1.0) * scale**degree
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(512, len(shift), generator=generator, dtype=torch.float64)

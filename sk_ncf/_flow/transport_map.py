@@ -9,6 +9,7 @@ import torch
 from numpy.typing import DTypeLike
 from torch import Tensor
 
+from sk_ncf._flow.affine_map import AffineMap
 from sk_ncf._flow.characteristics import CharacteristicFlow
 from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf._inputs.errors import check_finite
@@ -21,7 +22,12 @@ Rows = slice | np.ndarray  # an index of some rows
 
 
 class TransportMap:
-    """A flow and its changes of variables, as functions of NumPy arrays.
+    r"""A flow and its changes of variables, as functions of NumPy arrays.
+
+    A row x far outside the training rows is displaced like the nearest row that the fit
+    can map: :math:`T(x) = T(\pi(x)) + x - \pi(x)` in the network's variables, where
+    :math:`\pi` projects onto a ball around the mean, somewhat larger than that of the
+    training rows. So the map continues like the initial map.
 
     `codes` of shape (n,) gives the class of each row. None means class 0.
 
@@ -95,6 +101,7 @@ class TransportMap:
         k : int, default=0
         """
         frame, flow = self.preconditioners[k], self._flow(np.float64, k)
+        X, Y = _near_rows(X, frame.source), _near_rows(Y, frame.target)
         sources, minima = [], []
         for rows in self._chunks(len(X)):
             x = self._tensor(frame.source.forward(X[rows]), np.float64)
@@ -120,11 +127,18 @@ class TransportMap:
         out = np.empty_like(X, order="C")
         for frame, flow, rows in self._by_class(len(X), codes, X.dtype):
             before, after = getattr(frame, from_side), getattr(frame, to_side)
-            x = self._tensor(before.forward(X[rows]), X.dtype)
+            plane = frame.plane
+            part = X[rows] if plane is None else plane.project(X[rows], from_side)
+            x = before.forward(part)
+            near = before.clipped(x)
             with torch.no_grad():
-                mapped = function(flow, x)[0].cpu().double().numpy()
+                z = function(flow, self._tensor(near, X.dtype))[0]
+            mapped = z.cpu().double().numpy()
             with np.errstate(over="ignore", invalid="ignore"):
-                out[rows] = after.inverse(mapped)
+                mapped = after.inverse(mapped if near is x else mapped + (x - near))
+                if plane is not None:
+                    mapped = plane.restore_offset(mapped, X[rows], from_side, to_side)
+                out[rows] = mapped
         return check_finite(out, "The map")
 
     def _potential(
@@ -132,9 +146,17 @@ class TransportMap:
     ) -> np.ndarray:
         values = np.empty(len(X))
         for frame, flow, rows in self._by_class(len(X), codes, np.float64):
-            x = self._tensor(getattr(frame, side).forward(X[rows]), np.float64)
-            u = flow.potential(x, torch.full_like(x[..., 0], t))
-            u = u[0].detach().cpu().double().numpy()
+            x = getattr(frame, side).forward(X[rows])
+            near = getattr(frame, side).clipped(x)
+            z = self._tensor(near, np.float64)
+            with torch.no_grad():
+                values_at, p = flow.potential.value_and_gradient(
+                    z, torch.full_like(z[..., 0], t)
+                )
+            u = values_at[0].cpu().double().numpy()
+            if near is not x:  # linear extrapolation
+                gradient = p[0].cpu().double().numpy()
+                u = u + np.einsum("ij,ij->i", gradient, x - near)
             values[rows] = getattr(frame, f"{side}_potential")(X[rows], u)
         return check_finite(values, "The potential")
 
@@ -171,6 +193,12 @@ class TransportMap:
     def _torch_dtype(self, dtype: DTypeLike) -> torch.dtype:
         single = dtype == np.float32 or self.device.type == "mps"
         return torch.float32 if single else torch.float64
+
+
+def _near_rows(X: np.ndarray, side: AffineMap) -> np.ndarray:
+    """The rows that are not far outside the training rows; all rows if all are far."""
+    far = side.is_far(X)
+    return X if far.all() or not far.any() else X[~far]
 
 
 def discrete_dual_lower_bound(

@@ -51,6 +51,8 @@ def errors_mention(name: str) -> Iterator[None]:
 def as_array(name: str, value: Any, dtype: DTypeLike | None = None) -> np.ndarray:
     """`value` as an array, or an error that mentions `name`."""
     with errors_mention(name):
+        if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+            raise ValueError("must have no masked values, got a masked array.")
         # As objects, because NumPy turns a NaN among strings into the string "nan".
         array = np.asarray(value, dtype=object if dtype is object else None)
         if dtype is not None and array.dtype.kind == "c":

@@ -3,16 +3,24 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array
-from sklearn.utils.validation import _check_feature_names, validate_data
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _get_feature_names,
+    validate_data,
+)
 
 from sk_ncf._inputs.errors import as_array, check_size, errors_mention
 from sk_ncf._inputs.labels import checked_labels
 from sk_ncf._inputs.types import TransportEstimator
+from sk_ncf._inputs.units import warn_of_units
+from sk_ncf._inputs.warn import warn
 
 __all__ = [
     "Rows",
+    "check_y",
     "checked_rows",
     "checked_target",
     "checked_weight",
@@ -24,6 +32,7 @@ __all__ = [
 
 
 DTYPES = [np.float64, np.float32]
+MAX_COUNT = 2.0**53  # largest number of rows that a float can count
 
 
 class Rows(NamedTuple):
@@ -58,12 +67,18 @@ def source_and_target(
     """
     rows = _rows_of_X(estimator, X, y, sample_weight, reset)
     extra = _rows_of_target(estimator, X_target, y_target, target_weight)
+    if y is not None and y_target is not None and not estimator.class_conditional:
+        warn(
+            "y and y_target are not used, because class_conditional=False. Set "
+            "class_conditional=True to map every class to its own class."
+        )
     if sample_domain is not None:
         is_source = source_mask(sample_domain, len(rows.X), None)
     else:
         default = "source" if extra is not None else estimator.default_domain
         is_source = source_mask(None, len(rows.X), default)
     source, target = rows.take(is_source), _join(rows.take(~is_source), extra)
+    warn_of_units(source.X, target.X)
     one_sample = sample_domain is None and extra is None
     return (
         _checked_sample("source", source, one_sample),
@@ -79,10 +94,14 @@ def _rows_of_X(
     reset: bool,
 ) -> Rows:
     labelled = bool(estimator.class_conditional)
-    _check_y(X, y, "the labels of the rows of X" if labelled else "ignored here")
+    check_y(X, y, "the labels of the rows of X" if labelled else "ignored here")
     with errors_mention("X"):
         rows = validate_data(
-            estimator, X, dtype=DTYPES, ensure_min_samples=2, reset=reset
+            estimator,
+            _array_like("X", X),
+            dtype=DTYPES,
+            ensure_min_samples=2,
+            reset=reset,
         )
     check_size("X", rows)
     n = len(rows)
@@ -159,11 +178,23 @@ def _checked_sample(domain: str, rows: Rows, may_be_empty: bool) -> Rows | None:
         raise ValueError(f"The weights of the {domain} rows are all zero.")
     if rows.weight.strides == (0,):
         return rows
-    # Scaled by a power of two, so that the squares of the weights are finite.
-    return rows._replace(weight=np.ldexp(rows.weight, -np.frexp(largest)[1]))
+    return rows._replace(weight=_weight_in_rows(rows.weight))
 
 
-def _check_y(X: Any, y: Any, meaning: str) -> None:
+def _weight_in_rows(weight: np.ndarray) -> np.ndarray:
+    """Weights scaled so that their sum is a number of rows.
+
+    Whole numbers are counts and not scaled: a row of weight 2 is a row given twice. The
+    sum of all other weights becomes their effective number of rows (Kish, 1965).
+    """
+    if (weight == np.floor(weight)).all() and weight.sum() <= MAX_COUNT:
+        return weight
+    # First by a power of two, so that the squares of the weights are finite.
+    weight = np.ldexp(weight, -np.frexp(weight.max())[1])
+    return np.asarray(weight * (weight.sum() / np.square(weight).sum()))
+
+
+def check_y(X: Any, y: Any, meaning: str = "ignored here") -> None:
     """Raise if y has two dimensions like target rows."""
     try:
         shape_y: tuple[int, ...] = np.shape(y)
@@ -174,7 +205,7 @@ def _check_y(X: Any, y: Any, meaning: str) -> None:
     )
     if len(shape_y) != 2 or len(shape) != 2:
         return
-    if shape_y[0] != shape[0] or 1 < shape_y[1] == shape[1]:
+    if shape_y[0] != shape[0] or shape_y[1] == shape[1]:
         raise ValueError(
             f"y has shape {shape_y}, which looks like target rows, but the "
             f"second argument is y ({meaning}): pass X_target=."
@@ -186,6 +217,7 @@ def checked_rows(
 ) -> np.ndarray:
     """Rows given to a fitted estimator."""
     with errors_mention("X"):
+        X = _array_like("X", X)
         rows = validate_data(estimator, X, dtype=DTYPES, copy=copy, reset=False)
     check_size("X", rows)
     return rows
@@ -200,7 +232,7 @@ def checked_target(
     """Target rows, with the same columns as the rows of X."""
     with errors_mention(name):
         rows = check_array(
-            X_target,
+            _array_like(name, X_target),
             dtype=DTYPES,
             input_name=name,
             estimator=estimator,
@@ -213,8 +245,42 @@ def checked_target(
             "columns."
         )
     check_size(name, rows)
-    _check_feature_names(estimator, X_target, reset=False)
+    _check_target_names(estimator, X_target, name)
     return rows
+
+
+def _array_like(name: str, X: Any) -> Any:
+    """Rows as scikit-learn reads them; masked values are refused.
+
+    scikit-learn would read what is below the mask, and take a tensor of float32 for one
+    of float64.
+    """
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
+        raise ValueError(
+            f"{name} must have no masked values, got a masked array with "
+            f"{np.ma.count_masked(X)} of them. Fill or remove them first, for example "
+            "with numpy.ma.compress_rows."
+        )
+    if isinstance(X, torch.Tensor):
+        X = X.cpu()
+        return (X.float() if X.dtype == torch.bfloat16 else X).numpy()
+    return X
+
+
+def _check_target_names(
+    estimator: TransportEstimator, X_target: ArrayLike, name: str
+) -> None:
+    """The names of the columns of X_target are those of X, in the same order."""
+    names, known = _get_feature_names(X_target), hasattr(estimator, "feature_names_in_")
+    if known and names is None:
+        warn(
+            f"{name} does not have feature names, but X has. Columns are matched by place."
+        )
+    elif not known and names is not None:
+        warn(f"{name} has feature names, but X does not. Columns are matched by place.")
+    else:
+        with errors_mention(name):
+            _check_feature_names(estimator, X_target, reset=False)
 
 
 def float_rows(name: str, values: ArrayLike) -> np.ndarray:

@@ -1,6 +1,7 @@
 """A fitted estimator rebuilt from its state; every value is checked."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,12 @@ import torch
 from sklearn.utils import check_random_state
 
 from sk_ncf._classes.class_pairs import ClassLabels
+from sk_ncf._flow.affine_map import AffineMap
 from sk_ncf._flow.characteristics import CharacteristicFlow
+from sk_ncf._flow.plane import Plane
 from sk_ncf._flow.potential import MeanPotential, Potential
 from sk_ncf._flow.preconditioner import (
     QUADRATIC,
-    AffineMap,
     Preconditioner,
     common_cost,
 )
@@ -33,7 +35,16 @@ from sk_ncf.estimator import NCFTransport
 __all__ = ["restored_estimator"]
 
 REQUESTS = ("fit", "partial_fit", "transform", "inverse_transform", "score")
-REQUIRED = {"n_features_in_", "n_iter_", "best_iter_", "stop_reason_", "history_"}
+REQUIRED = {
+    "n_features_in_",
+    "n_iter_",
+    "best_iter_",
+    "stop_reason_",
+    "history_",
+    "map_kind_",
+    "n_outliers_",
+}
+KINDS = ("gaussian", "mean_shift", "identity")  # of initial maps
 CONTAINERS = ("default", "pandas", "polars")
 
 SupportPair = tuple[Support | None, Support | None]
@@ -86,12 +97,16 @@ def _set_fitted(estimator: NCFTransport, values: State) -> None:
             raise ModelFileError(f"it has an attribute {name}, which no fit sets")
         setattr(estimator, name, value)
     checked_int("n_iter_", values["n_iter_"], 0)
+    checked_float("weight_to_split_", values.get("weight_to_split_", 0.0))
     steps = np.asarray(values["best_iter_"])
     valid = isinstance(values["history_"], list) and type(values["stop_reason_"]) is str
     if not valid or steps.dtype.kind != "i":
         raise ModelFileError(
             "its best_iter_, stop_reason_ or history_ has another type"
         )
+    if not np.isin(values["map_kind_"], (*KINDS, "network")).all():
+        raise ModelFileError(f"its map_kind_ is {values['map_kind_']!r}")
+    checked_array("n_outliers_", values["n_outliers_"], (2,), "i")
     names = values.get("feature_names_in_")
     if names is not None and np.shape(names) != (values["n_features_in_"],):
         raise ModelFileError("feature_names_in_ does not have n_features_in_ names")
@@ -172,8 +187,17 @@ def _preconditioners(
 
 
 def _preconditioner(
-    source: State, target: State, unit: Any, extent: Any, cost: Cost, d: int
+    source: State,
+    target: State,
+    unit: Any,
+    extent: Any,
+    kind: Any,
+    cost: Cost,
+    d: int,
+    plane: State | None = None,
 ) -> Preconditioner:
+    if kind not in KINDS:
+        raise ModelFileError(f"its initial map is {kind!r}, which is not known")
     unit = checked_float("the unit of a cost", unit, positive=True)
     if extent is not None:
         cost = cost.with_max_displacement(
@@ -182,7 +206,19 @@ def _preconditioner(
     of_source, of_target = _affine_map(**source, d=d), _affine_map(**target, d=d)
     if not isinstance(cost, QUADRATIC):
         _check_scale(of_source, of_target, np.eye(d))
-    return Preconditioner.of_maps(of_source, of_target, unit, cost)
+    found = Preconditioner.of_maps(of_source, of_target, unit, cost)
+    return replace(
+        found, kind=kind, plane=None if plane is None else _plane(**plane, d=d)
+    )
+
+
+def _plane(source: Any, target: Any, projector: Any, d: int) -> Plane:
+    for point in (source, target):
+        checked_array("a point of a plane", point, (d,), "f")
+    checked_array("the projector of a plane", projector, (d, d), "f")
+    if not np.allclose(projector @ projector, projector, atol=1e-6):
+        raise ModelFileError("the projector of a plane is not a projection")
+    return Plane(source, target, projector)
 
 
 def _check_scale(source: AffineMap, target: AffineMap, eye: np.ndarray) -> None:
@@ -196,11 +232,15 @@ def _check_scale(source: AffineMap, target: AffineMap, eye: np.ndarray) -> None:
             raise ModelFileError("its changes of variables do not fit its cost")
 
 
-def _affine_map(mean: Any, matrix: Any, inverse_matrix: Any, d: int) -> AffineMap:
+def _affine_map(
+    mean: Any, matrix: Any, inverse_matrix: Any, radius: Any, d: int
+) -> AffineMap:
+    if not (isinstance(radius, float) and radius > 0):
+        raise ModelFileError(f"the radius of the rows must be > 0, got {radius!r}")
     checked_array("the mean of a change of variables", mean, (d,), "f")
     for part in (matrix, inverse_matrix):
         checked_array("the matrix of a change of variables", part, (d, d), "f")
-    return AffineMap(mean, matrix, inverse_matrix)
+    return AffineMap(mean, matrix, inverse_matrix, radius)
 
 
 def _flow(

@@ -116,7 +116,14 @@ def _preconditioner_states(estimator: NCFTransport) -> list[State]:
 def _preconditioner_state(preconditioner: Preconditioner) -> State:
     sides = {side: dict(vars(getattr(preconditioner, side))) for side in SIDES}
     extent = getattr(preconditioner.original_cost, "_max_displacement", None)
-    return {**sides, "unit": preconditioner.unit, "extent": extent}
+    plane = None if preconditioner.plane is None else dict(vars(preconditioner.plane))
+    return {
+        **sides,
+        "unit": preconditioner.unit,
+        "extent": extent,
+        "kind": preconditioner.kind,
+        "plane": plane,
+    }
 
 
 def _stream_state(estimator: NCFTransport) -> State:

@@ -1,53 +1,94 @@
-"""Rows that are held out."""
+"""Random splits of a sample into training rows and held-out rows."""
 
 import numpy as np
 
-from sk_ncf._flow.gaussian_map import gaussian_map
-from sk_ncf._flow.moments import weighted_moments
-from sk_ncf._samples.sample import random_rows
+from sk_ncf._samples.sample import Sample, random_rows
 
-__all__ = ["held_out_folds", "matched_to", "split_rows"]
+__all__ = ["held_out_folds", "split_rows"]
 
 
-def held_out_folds(sample, ensemble_size, fraction, at_most, rng):
-    """For each member the rows it trains on, and those apart that judge it.
+def held_out_folds(
+    sample: Sample,
+    ensemble_size: int,
+    fraction: float,
+    at_most: int,
+    rng: np.random.RandomState,
+) -> list[tuple[Sample, Sample]]:
+    """Training rows and held-out rows of every ensemble member.
 
-    Every member sets `fraction` of the rows apart (all members together `at_most`), as
-    far as there are rows each its own; a sample too small to part judges itself.
+    Every member holds out `fraction` of the rows (all members together `at_most`). As
+    long as there are enough rows, every member holds out other rows. If a sample is too
+    small to be split, its rows are used for training and validation.
+
+    The copies of an atom are divided in proportion, and held-out copies are repeated.
+    The copies of all other rows stay together.
+
+    Parameters
+    ----------
+    sample : Sample
+    ensemble_size : int
+    fraction : float
+        Between 0 and 1.
+    at_most : int
+    rng : RandomState
 
     Returns
     -------
     list of pairs of Sample
     """
-    if sample is None:
-        return [(None, None)] * ensemble_size
-    n = len(sample)
+    n = sample.n_rows
     size = min(at_most // ensemble_size, int(np.ceil(fraction * n)), n - 2)
     if size < 1:
         return [(sample, sample)] * ensemble_size
-    order = random_rows(n, ensemble_size * size, rng)
+    is_atom = sample.counts > 1
+    others = np.flatnonzero(~is_atom)
+    n_others = size
+    if is_atom.any():
+        n_others = int(size * len(others) / n + rng.uniform())
+    order = random_rows(len(others), ensemble_size * n_others, rng)
     folds = []
     for k in range(ensemble_size):
-        apart = np.zeros(n, dtype=bool)
-        apart[order[np.arange(k * size, (k + 1) * size) % len(order)]] = True
-        folds.append((sample.take(~apart), sample.take(apart)))
+        held_out = np.zeros(len(sample))  # fraction of every row
+        held_out[is_atom] = _held_out_copies(sample.counts[is_atom], size / n, rng)
+        if n_others:
+            index = np.arange(k * n_others, (k + 1) * n_others) % len(order)
+            held_out[others[order[index]]] = 1.0
+        if not held_out.any():
+            held_out[sample.counts.argmax()] = 1 / sample.counts.max()
+        folds.append(_split(sample, held_out))
     return folds
 
 
-def split_rows(sample, fraction, at_most, rng):
-    """Two samples: the kept rows, and `fraction` (at most `at_most`) of them apart."""
-    ((kept, apart),) = held_out_folds(sample, 1, fraction, at_most, rng)
-    return kept, None if apart is sample else apart
+def _held_out_copies(
+    copies: np.ndarray, fraction: float, rng: np.random.RandomState
+) -> np.ndarray:
+    """The fraction of every atom that is held out.
 
-
-def matched_to(rows, weight, mean, cov):
-    """Rows moved to the given mean and covariance by the optimal linear map.
-
-    The held-out risk of a small sample is mostly noise of its first two moments, which
-    the full sample knows better.
+    It is `fraction`. If this is less than one copy, one copy is held out with the
+    probability that gives the same mean.
     """
-    own_mean, own_cov = weighted_moments(rows, weight)
-    if len(rows) <= 2 * rows.shape[1]:
-        return rows - own_mean + mean
-    ridge = 1e-9 * (np.trace(cov) / len(cov) or 1.0) * np.eye(len(cov))
-    return (rows - own_mean) @ gaussian_map(own_cov + ridge, cov + ridge) + mean
+    expected = copies * fraction
+    single = (rng.uniform(size=len(copies)) < expected) / copies
+    return np.where(expected >= 1, fraction, single)
+
+
+def _split(sample: Sample, held_out: np.ndarray) -> tuple[Sample, Sample]:
+    """Training rows and held-out rows, from the held-out fraction of every row (n,)."""
+    some = held_out > 0
+    if (held_out[some] == 1).all():
+        return sample.take(~some), sample.take(some)
+    train, test = (
+        sample.reweighted(sample.weight * s) for s in (1 - held_out, held_out)
+    )
+    return train, test.repeated(np.maximum(1, (sample.counts * held_out)[some]))
+
+
+def split_rows(
+    sample: Sample, fraction: float, at_most: int, rng: np.random.RandomState
+) -> tuple[Sample, Sample | None]:
+    """The sample without `fraction` of its rows (at most `at_most`), and these rows.
+
+    The second is None if the sample is too small to be split.
+    """
+    ((rest, held_out),) = held_out_folds(sample, 1, fraction, at_most, rng)
+    return rest, None if held_out is sample else held_out

@@ -10,6 +10,7 @@ from sk_ncf._training.budget import auto_max_iter, auto_patience
 from sk_ncf._training.parameters import TransportParameters
 
 __all__ = [
+    "FEW_ROWS",
     "MANY_ROWS",
     "FitSettings",
     "auto_settings",
@@ -20,6 +21,9 @@ __all__ = [
 
 
 MANY_ROWS = 30_000  # too many for `max_iter` steps to overfit
+FEW_ROWS = (
+    1_024  # with fewer the initial map is so inaccurate that others are preferred
+)
 VERY_MANY_ROWS = 1_000_000  # an ensemble would store an index of them per member
 FEW_FEATURES = 4  # narrow potentials are wide enough for so many
 MAX_WIDTH = 2**16  # of a layer
@@ -106,7 +110,7 @@ def resolve_ensemble_size(
     ----------
     estimator : NCFTransport
     n_samples : int
-        Distinct rows of the larger side.
+        Rows of the larger side; equal rows count once unless they are an atom.
     n_potentials : int
         Number of maps: that of the classes, or 1.
     stream : bool

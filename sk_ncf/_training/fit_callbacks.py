@@ -8,10 +8,10 @@ from skorch.callbacks import Callback, PrintLog
 from sk_ncf._training.callbacks.gradient_clipping import ClipPerPotential
 from sk_ncf._training.callbacks.learning_rate import PlateauCosine
 from sk_ncf._training.callbacks.model_selection import HeldOutRisk, Stop
-from sk_ncf._training.callbacks.progress import ProgressBar, TaskEvents
+from sk_ncf._training.callbacks.progress import ProgressBar, TaskEvents, print_line
 from sk_ncf._training.callbacks.weight_average import WeightAverage
 from sk_ncf._training.checkpoint.callback import Checkpoint
-from sk_ncf._training.defaults import FitSettings
+from sk_ncf._training.defaults import FEW_ROWS, FitSettings
 from sk_ncf._training.parameters import TransportParameters
 
 __all__ = [
@@ -49,6 +49,7 @@ def make_model_selection(
         estimator.tol,
         estimator.early_stopping and not stream,
         margin=2.0,
+        doubt=0.5 if n_rows < FEW_ROWS else 1.0,
     )
 
 
@@ -79,7 +80,7 @@ def early_callbacks(
     if estimator.verbose:
         callbacks.append(("progress", ProgressBar(risk.schedule)))
     if estimator.verbose > 1:
-        callbacks.append(("log", PrintLog()))
+        callbacks.append(("log", PrintLog(sink=print_line)))
     callbacks += _checked(estimator.callbacks or [])
     if n_epochs is not None and hasattr(estimator, "_init_callback_context"):
         context = estimator._init_callback_context(max_subtasks=n_epochs)

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -10,11 +11,23 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from sk_ncf._flow.affine_map import AffineMap
+from sk_ncf._flow.plane import Plane, common_plane
 from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf._inputs.validation import Rows
+from sk_ncf._samples.atoms import weight_to_split
+from sk_ncf._samples.initial_map import initial_map
+from sk_ncf._samples.outliers import Outliers, without_far_rows
 from sk_ncf._samples.reference import output_rows
 from sk_ncf._samples.sample import Sample, unique_rows
-from sk_ncf._samples.splits import Parts, held_out_rows, joined, parted, stacked
+from sk_ncf._samples.splits import (
+    Splits,
+    held_out_rows,
+    merge_held_out,
+    pad_and_stack,
+    split_samples,
+    training_frames,
+)
 from sk_ncf.costs import Cost
 from sk_ncf.costs._checks import check_cost
 from sk_ncf.diagnostics._support import Support
@@ -25,12 +38,15 @@ __all__ = [
     "SamplePair",
     "distinct_samples",
     "fit_preconditioners",
+    "share_to_split",
+    "with_radii",
 ]
 
 MIN_TRAINING_ROWS = 4  # a class with fewer keeps its initial map
 
 RowPair = tuple[Rows | None, Rows | None]
 SamplePair = tuple[Sample | None, Sample | None]
+SupportPair = tuple[Support | None, Support | None]
 Moments = tuple[np.ndarray, np.ndarray]
 
 
@@ -38,23 +54,44 @@ def distinct_samples(
     pairs: Sequence[RowPair],
     output_distribution: Literal["normal", "uniform"] | Callable[..., ArrayLike],
     n_features: int,
+    supports: Sequence[SupportPair],
     rng: np.random.RandomState,
-) -> list[SamplePair]:
-    """Distinct rows of both sides of every class.
+) -> tuple[list[SamplePair], np.ndarray, float]:
+    """Distinct rows of both sides of every class, without outliers.
 
     A side of None is drawn from the output distribution. A side without rows, which
     :meth:`~sk_ncf.NCFTransport.partial_fit` allows for some classes, becomes None.
+
+    Returns
+    -------
+    samples : list of pairs of Sample or None
+    n_outliers : ndarray of int of shape (2,)
+        Source and target rows that were left out.
+    variance_share : float
+        Largest share that they would have in the variance of a feature.
     """
     drawn = None
     if any(rows is None for pair in pairs for rows in pair):
         drawn = unique_rows(output_rows(output_distribution, n_features, rng))
 
-    def sample(rows: Rows | None) -> Sample | None:
-        if rows is None:
-            return drawn
-        return unique_rows(rows.X, rows.weight) if len(rows.X) else None
+    outliers = [Outliers(0, 0.0)]
 
-    return [(sample(source), sample(target)) for source, target in pairs]
+    def sample(rows: Rows | None, support: Support | None) -> tuple[Sample | None, int]:
+        if rows is None:
+            return drawn, 0
+        if not len(rows.X):
+            return None, 0
+        rest, left_out = without_far_rows(unique_rows(rows.X, rows.weight), support)
+        outliers.append(left_out)
+        return rest, left_out.n
+
+    samples: list[SamplePair] = []
+    n_outliers = np.zeros(2, dtype=int)
+    for (source, target), (of_source, of_target) in zip(pairs, supports, strict=True):
+        (x, n_x), (y, n_y) = sample(source, of_source), sample(target, of_target)
+        samples.append((x, y))
+        n_outliers += n_x, n_y
+    return samples, n_outliers, max(found.variance_share for found in outliers)
 
 
 def fit_preconditioners(
@@ -70,13 +107,78 @@ def fit_preconditioners(
     # Only later calls of a stream may lack rows of a class.
     complete = cast("list[tuple[Sample, Sample]]", list(samples))
     if shared:
-        sides = zip(*complete, strict=True)
-        source, target = (np.concatenate([s.X for s in side]) for side in sides)
-        complete = [(unique_rows(source), unique_rows(target))]
+        source, target = (_concatenate(side) for side in zip(*complete, strict=True))
+        complete = [(source, target)]
     sizes = [_displacement_size(s.moments, t.moments) for s, t in complete]
     check_cost(cost, complete[0][0].X.shape[1], max(sizes) or 1.0)
-    fitted = Preconditioner.fit_classes(complete, cost, pooled)
+    careful = len(complete) > 1
+    kinds = [
+        None if k in pooled else initial_map(*pair, cost, careful)
+        for k, pair in enumerate(complete)
+    ]
+    fitted: list[Preconditioner] = [
+        replace(preconditioner, plane=plane)
+        for preconditioner, plane in zip(
+            Preconditioner.fit_classes(complete, cost, pooled, kinds),
+            _planes(complete, pooled),
+            strict=True,
+        )
+    ]
     return fitted * len(samples) if shared else fitted
+
+
+def _planes(
+    samples: Sequence[tuple[Sample, Sample]], pooled: dict[int, Any]
+) -> list[Plane | None]:
+    """The plane of every class; classes with pooled moments have a common plane."""
+    common = None
+    if pooled:
+        sides = zip(*(samples[k] for k in pooled), strict=True)
+        common = common_plane(*(_concatenate(side) for side in sides))
+    return [
+        common if k in pooled else common_plane(source, target)
+        for k, (source, target) in enumerate(samples)
+    ]
+
+
+def _concatenate(samples: Sequence[Sample]) -> Sample:
+    """The rows of all classes as one sample."""
+    weight = np.concatenate([s.weight * s.total for s in samples])
+    return unique_rows(np.concatenate([s.X for s in samples]), weight)
+
+
+def with_radii(
+    preconditioners: Sequence[Preconditioner],
+    samples: Sequence[SamplePair],
+    shared: bool,
+) -> list[Preconditioner]:
+    """The changes of variables with the radii of all training rows until now."""
+    groups = [samples] if shared else [[pair] for pair in samples]
+    updated: list[Preconditioner] = []
+    for preconditioner, pairs in zip(preconditioners, groups, strict=False):
+        sources = [source for source, _ in pairs if source is not None]
+        targets = [target for _, target in pairs if target is not None]
+        old = preconditioner.source, preconditioner.target
+        source = old[0].with_radius_of(sources)
+        target = old[1].with_radius_of(targets)
+        if source is not old[0] or target is not old[1]:
+            preconditioner = replace(preconditioner, source=source, target=target)
+        updated.append(preconditioner)
+    return updated * len(samples) if shared else updated
+
+
+def share_to_split(samples: Sequence[SamplePair]) -> float:
+    """Share of the source's weight that no map can transport, over all classes.
+
+    It is in repeated values that would have to be split
+    (:func:`~sk_ncf._samples.atoms.weight_to_split`).
+    """
+    total = to_split = 0.0
+    for source, target in samples:
+        if source is not None and target is not None:
+            total += source.total
+            to_split += source.total * weight_to_split(source, target)
+    return to_split / (total or 1.0)
 
 
 def _displacement_size(source: Moments, target: Moments) -> float:
@@ -95,7 +197,7 @@ class FitData:
 
     Attributes
     ----------
-    parts : list of Parts
+    splits : list of Splits
         The rows of this call; None between two calls.
     held_out : pair of lists of Sample
         Validation rows of all calls, in the network's variables: source and target of
@@ -106,12 +208,12 @@ class FitData:
         A subsample of all rows, to recognise later rows far from them.
     """
 
-    parts: list[Parts] | None = None
+    splits: list[Splits] | None = None
     held_out: tuple[list[Sample], list[Sample]] | None = None
     score_rows: list[tuple[np.ndarray, np.ndarray]] | None = None
 
     def __init__(self, n_classes: int) -> None:
-        self.supports: list[tuple[Support | None, Support | None]]
+        self.supports: list[SupportPair]
         self.supports = [(None, None)] * n_classes
 
     def add(
@@ -137,27 +239,30 @@ class FitData:
             (Support.of(source, old[0]), Support.of(target, old[1]))
             for (source, target), old in zip(samples, self.supports, strict=True)
         ]
-        self.parts = [
-            parted(*pair, ensemble_size, validation_fraction, rng) for pair in samples
+        self.splits = [
+            split_samples(*pair, ensemble_size, validation_fraction, rng)
+            for pair in samples
         ]
         if self.score_rows is None:
-            self.score_rows = [parts.score for parts in self.parts]
-        new = _validation_rows(self.parts, preconditioners)
+            scores = [splits.score for splits in self.splits]
+            # The first call has rows of all classes.
+            self.score_rows = cast("list[tuple[np.ndarray, np.ndarray]]", scores)
+        new = _validation_rows(self.splits, preconditioners)
         if self.held_out is None:
-            self.held_out = new
+            self.held_out = cast("tuple[list[Sample], list[Sample]]", new)
             return
         source, target = (
-            [joined(*rows, rng) for rows in zip(*sides, strict=True)]
+            [merge_held_out(*rows, rng) for rows in zip(*sides, strict=True)]
             for sides in zip(self.held_out, new, strict=True)
         )
         self.held_out = source, target
 
     def n_training(self) -> np.ndarray:
         """Training rows of the smaller side of every class, shape (K,)."""
-        assert self.parts is not None
+        assert self.splits is not None
         sizes = [
-            [0 if folds[0] is None else len(folds[0]) for folds in parts.train]
-            for parts in self.parts
+            [_n_training_rows(folds[0]) for folds in splits.train]
+            for splits in self.splits
         ]
         return np.min(sizes, axis=1)
 
@@ -172,8 +277,21 @@ class FitData:
 
     def training_folds(self, side: int) -> list[Sample | None]:
         """Training rows of every potential: of source (side 0) or target (side 1)."""
-        assert self.parts is not None
-        return [fold for parts in self.parts for fold in parts.train[side]]
+        assert self.splits is not None
+        return [fold for splits in self.splits for fold in splits.train[side]]
+
+    def training_frames(
+        self, preconditioners: Sequence[Preconditioner]
+    ) -> tuple[list[AffineMap], list[AffineMap]]:
+        """Changes of variables of the training rows of every potential."""
+        assert self.splits is not None
+        sources: list[AffineMap] = []
+        targets: list[AffineMap] = []
+        for splits, preconditioner in zip(self.splits, preconditioners, strict=True):
+            of_source, of_target = training_frames(splits, preconditioner)
+            sources += of_source
+            targets += of_target
+        return sources, targets
 
     def longest_side(self, is_given: Sequence[bool]) -> int:
         """Training rows of the potential and side with most.
@@ -184,14 +302,14 @@ class FitData:
         folds = [
             f for fs, given in zip(sides, is_given, strict=True) if given for f in fs
         ]
-        return max(len(fold) for fold in folds if fold is not None)
+        return max(fold.n_rows for fold in folds if fold is not None)
 
     def held_out_tensors(
         self, device: torch.device
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Validation rows and their weights: x, y, weight_x, weight_y in float32."""
         assert self.held_out is not None
-        (x, weight_x), (y, weight_y) = (stacked(side) for side in self.held_out)
+        (x, weight_x), (y, weight_y) = (pad_and_stack(side) for side in self.held_out)
 
         def tensor(array: np.ndarray) -> Tensor:
             return torch.from_numpy(array).to(device, torch.float32)
@@ -201,19 +319,24 @@ class FitData:
     def without_training_rows(self, keep_validation: bool) -> "FitData":
         """A copy without the training rows and, if wanted, without validation rows."""
         kept = copy.copy(self)
-        kept.parts = None
+        kept.splits = None
         if not keep_validation:
             kept.held_out = None
         return kept
 
 
+def _n_training_rows(sample: Sample | None) -> int:
+    """Number of training rows; 0 if all are equal, since there is nothing to learn."""
+    return 0 if sample is None or len(sample) < 2 else sample.n_rows
+
+
 def _validation_rows(
-    parts: Sequence[Parts], preconditioners: Sequence[Preconditioner]
-) -> tuple[list[Sample], list[Sample]]:
+    splits: Sequence[Splits], preconditioners: Sequence[Preconditioner]
+) -> tuple[list[Sample | None], list[Sample | None]]:
     """Held-out rows of every potential in the network's variables, source and target."""
-    source: list[Sample] = []
-    target: list[Sample] = []
-    for part, preconditioner in zip(parts, preconditioners, strict=True):
+    source: list[Sample | None] = []
+    target: list[Sample | None] = []
+    for part, preconditioner in zip(splits, preconditioners, strict=True):
         of_source, of_target = held_out_rows(part, preconditioner)
         source += of_source
         target += of_target

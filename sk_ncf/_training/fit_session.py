@@ -35,6 +35,8 @@ from sk_ncf._training.fit_data import (
     SamplePair,
     distinct_samples,
     fit_preconditioners,
+    share_to_split,
+    with_radii,
 )
 from sk_ncf._training.fit_result import FitResult
 from sk_ncf._training.initialization import copy_weights, ensemble_mean, initial_flow
@@ -66,9 +68,18 @@ class FitSession:
         Pooled moments, for small classes, that replace those of their own rows.
     stream : bool, default=False
         Whether this is a :meth:`~sk_ncf.NCFTransport.partial_fit`.
+
+    Attributes
+    ----------
+    weight_to_split : float or None
+        Share of the source's weight that would have to be split; None after the first
+        call of a stream.
+    n_outliers, n_new_outliers : ndarray of int of shape (2,)
+        Source and target rows left out, in all calls and in the last one.
     """
 
     estimator: TransportParameters | None
+    weight_to_split: float | None = None
     checkpoint: Checkpoint | None = None
     trainer: Trainer | None = None
 
@@ -84,19 +95,21 @@ class FitSession:
         self.estimator, self.stream = estimator, stream
         self.n_features, self.n_classes = estimator.n_features_in_, len(pairs)
         self.shared = estimator.class_conditional == "shared"
+        self.n_outliers = np.zeros(2, dtype=int)
+        self.data = FitData(self.n_classes)
         samples = self._samples(pairs)
         if not stream:
             self.checkpoint = make_checkpoint(estimator, samples, pooled)
         self.preconditioners: list[Preconditioner] = fit_preconditioners(
             samples, estimator.cost_, pooled, self.shared
         )
-        sizes = [[len(s) for s in side if s] for side in zip(*samples, strict=True)]
-        self.n_samples = max(map(sum, sizes))
-        self.n_effective = effective_size(*map(sum, sizes))
+        sides = zip(*samples, strict=True)
+        sizes = [sum(s.n_rows for s in side if s is not None) for side in sides]
+        self.n_samples, self.n_effective = max(sizes), effective_size(*sizes)
+        self.weight_to_split = share_to_split(samples)
         self.ensemble_size = resolve_ensemble_size(
             estimator, self.n_samples, self.n_potentials, stream
         )
-        self.data = FitData(self.n_classes)
         self._add_data(samples)
 
     @property
@@ -126,6 +139,7 @@ class FitSession:
         side; its potential is then not trained.
         """
         self.estimator, self.stream = estimator, True
+        self.weight_to_split = None
         self._add_data(self._samples(pairs))
 
     def copy_for_training(self) -> "FitSession":
@@ -170,6 +184,8 @@ class FitSession:
         session.data = FitData(session.n_classes)
         session.data.score_rows = estimator._score_rows
         session.data.supports = supports
+        session.n_outliers = estimator.n_outliers_
+        session.n_new_outliers, session.outlier_variance = np.zeros(2, dtype=int), 0.0
         return session
 
     # Training.
@@ -203,14 +219,10 @@ class FitSession:
         return result
 
     def _too_few_rows(self, previous: CharacteristicFlow | None) -> bool:
-        """Whether the initialization is kept without training.
-
-        In a fit, also if the validation split could not show an improvement.
-        """
-        if self.data.too_small(self.shared).all():
-            return True
+        """Whether the initialization is kept: no validation split could show more."""
         selects = self._parameters.early_stopping and not self.stream
-        return selects and previous is None and too_few_rows(self.n_effective)
+        few = selects and previous is None and too_few_rows(self.n_effective)
+        return few or bool(self.data.too_small(self.shared).all())
 
     def _samples(self, pairs: Sequence[RowPair]) -> list[SamplePair]:
         """Distinct rows; notes which sides have rows of their own."""
@@ -218,11 +230,16 @@ class FitSession:
         self.is_given = [
             any(rows is not None for rows in side) for side in zip(*pairs, strict=True)
         ]
-        return distinct_samples(pairs, distribution, self.n_features, self.rng)
+        samples, self.n_new_outliers, self.outlier_variance = distinct_samples(
+            pairs, distribution, self.n_features, self.data.supports, self.rng
+        )
+        self.n_outliers = self.n_outliers + self.n_new_outliers
+        return samples
 
     def _add_data(self, samples: Sequence[SamplePair]) -> None:
         estimator = self._parameters
         fraction = estimator.validation_fraction if estimator.early_stopping else None
+        self.preconditioners = with_radii(self.preconditioners, samples, self.shared)
         self.data.add(
             samples, self.preconditioners, self.ensemble_size, fraction, self.rng
         )
@@ -267,7 +284,8 @@ class FitSession:
             copy_weights(flow.potential, previous.potential)
         n_rows = self.data.n_training_of_largest_class()
         risk = make_model_selection(estimator, settings, n_rows, self.stream)
-        n_epochs = math.ceil(settings.max_iter / _epoch_length(settings.max_iter))
+        n_steps = settings.max_iter
+        n_epochs = math.ceil(n_steps / epoch_length(n_steps, EPOCH))
         net = build_net(
             estimator.skorch_net,
             MinibatchLoss(flow, self._objective()),
@@ -291,14 +309,17 @@ class FitSession:
         return PairSampler(
             self.data.training_folds(0),
             self.data.training_folds(1),
-            [p for p in self.preconditioners for _ in range(self.ensemble_size)],
+            self.data.training_frames(self.preconditioners),
             settings.batch_size,
-            _epoch_length(self.n_steps),
+            epoch_length(self.n_steps, EPOCH),
             self.n_steps,
             self.rng.randint(2**31) + rank,
             torch.float32,
             device,
             smoothing=smoothing_scale(n_rows, self.n_features),
+            planes=[
+                p.plane for p in self.preconditioners for _ in range(self.ensemble_size)
+            ],
         )
 
     # Results.
@@ -308,18 +329,23 @@ class FitSession:
         flow.potential.reset()
         flow = self._ensemble_mean(flow)
         best_iter = np.zeros(self.n_potentials, dtype=int)
-        return FitResult(flow, None, 0, best_iter, "too_few_rows", small)
+        return FitResult(
+            flow, None, 0, best_iter, "too_few_rows", small, self._initial_kinds()
+        )
 
     def _result(self, trainer: Trainer, n_iter: int) -> FitResult:
         reason = trainer.risk.stop_reason
         if reason is None:
             complete = self.stream and n_iter >= self.n_steps
-            reason = "partial_fit" if complete else "interrupted"
+            stopped = getattr(trainer.net, "stopped_by_callback", False)
+            reason = "callback" if stopped else "interrupted"
+            reason = "partial_fit" if complete else reason
         small = self.data.too_small(self.shared) & (not self.stream)
-        flow, best_iter = trainer.selected(small, self.stream)
+        flow, best_iter, is_initial = trainer.selected(small, self.stream)
         flow = self._ensemble_mean(flow)
-        return FitResult(flow, trainer.net, n_iter, best_iter, reason, small)
+        kinds = np.where(is_initial, self._initial_kinds(), "network")
+        return FitResult(flow, trainer.net, n_iter, best_iter, reason, small, kinds)
 
-
-def _epoch_length(n_steps: int) -> int:
-    return min(EPOCH, epoch_length(n_steps))
+    def _initial_kinds(self) -> np.ndarray:
+        """The kind of the initial map of every potential, shape (K,)."""
+        return np.array([p.kind for p in self.preconditioners[: self.n_potentials]])

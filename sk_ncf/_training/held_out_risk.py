@@ -1,6 +1,9 @@
-"""The held-out semi-dual risk: a score for transport maps that needs no true map."""
+"""The held-out semi-dual risk: a score for transport maps without the true map."""
 
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,26 +12,37 @@ from sk_ncf._flow.characteristics import CharacteristicFlow
 
 __all__ = ["VALUES", "Risk", "held_out_risk", "matching_risk", "of_first_process"]
 
-VALUES = ("source", "target", "gap")  # of a Risk, row by row
+VALUES = ("source", "target", "gap", "energy_x", "energy_y")  # of a Risk, row by row
+MAX_PAIRS = 2**20  # pairs of rows in the energy distance, of all potentials together
+WINSORISED_AT = 5.0  # robust standard deviations from the median
 
 
 @dataclass
 class Risk:
-    """Held-out semi-dual risk, row by row, so that two of them can be compared.
+    """Held-out semi-dual risk, row by row, so that two maps can be compared.
+
+    It also holds the energy distances between mapped rows and the rows they should match,
+    in both directions. They are a second criterion, on which the influence of a row is
+    bounded by the distance it is moved.
 
     Attributes
     ----------
     source : Tensor of shape [K, n]
         u(x, 0).
     target : Tensor of shape [K, m]
-        The minimum over x of u(x, 0) + c(x, y), as found.
+        The minimum of u(x, 0) + c(x, y) over x, found by descent.
     gap : Tensor of shape [K, m]
-        Value at the foot of y minus that minimum.
+        The value of u(x, 0) + c(x, y) at the foot x of y, minus that minimum.
     weight_x, weight_y : Tensor of shape [K, n] and [K, m]
         Row weights that sum to one.
     ensemble_size : int, default=1
-        Potentials of one class, next to each other on the class axis: they are judged
+        Potentials of one class, next to each other on the class axis. They are evaluated
         together.
+    energy_x, energy_y : Tensor of shape [K, n'] and [K, m'], default=None
+        Contributions of source rows and of target rows to the energy distances, whose sum
+        is the sum of their means.
+    weight_ex, weight_ey : Tensor of shape [K, n'] and [K, m'], default=None
+        Weights of these rows, which sum to one.
     """
 
     source: Tensor
@@ -37,72 +51,145 @@ class Risk:
     weight_x: Tensor
     weight_y: Tensor
     ensemble_size: int = 1
+    energy_x: Tensor | None = None
+    energy_y: Tensor | None = None
+    weight_ex: Tensor | None = None
+    weight_ey: Tensor | None = None
 
-    def value(self):
+    def values(self) -> dict[str, Tensor]:
+        """The values that depend on the map, by name."""
+        found: dict[str, Tensor | None] = {n: getattr(self, n) for n in VALUES}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def value(self) -> Tensor:
         """J = E u(x, 0) - E min_x [u(x, 0) + c(x, y)] of every class."""
         return self._of_classes(
             _mean(self.source, self.weight_x) - _mean(self.target, self.weight_y)
         )
 
-    def criterion(self):
-        """What selection minimises: J plus the mean gap of the amortised minimiser."""
+    def criterion(self) -> Tensor:
+        """The selection criterion: J plus the mean gap at the feet."""
         return self.value() + self._of_classes(_mean(self.gap, self.weight_y))
 
-    def standard_error(self, other):
-        """Of the difference of the two criteria, the rows being the same."""
+    def gain(self, other: "Risk") -> tuple[Tensor, Tensor]:
+        r"""How much lower the criterion of another map is, and its standard error.
+
+        Both maps are evaluated on the same rows, so their differences are compared:
+        :math:`u(x, 0) - u_1(x, 0)` and, with the opposite sign, the differences of the
+        minima. If y is near T(x), both have almost the same distribution. They are
+        winsorised at `WINSORISED_AT` robust standard deviations from its median (Huber,
+        Robust statistics, 1981), so that no single row decides.
+        """
         x = self.source - other.source
         y = self.target - other.target - self.gap + other.gap
-        variance = _variance_of_mean(x, self.weight_x)
-        variance += _variance_of_mean(y, self.weight_y)
-        return (self._of_classes(variance) / self.ensemble_size).sqrt()
+        winsorised = _winsorised(x, y, self.weight_x, self.weight_y)
+        return self._difference(winsorised, (self.weight_x, self.weight_y))
 
-    def where(self, classes, other):
-        """This risk for the classes of the mask, another one for the rest."""
+    def energy_gain(self, other: "Risk") -> tuple[Tensor, Tensor]:
+        """How much lower the energy distance of another map is, and its standard error."""
+        mine = self.energy_x, self.energy_y, self.weight_ex, self.weight_ey
+        if any(part is None for part in (*mine, other.energy_x, other.energy_y)):
+            zero = torch.zeros_like(self.value())
+            return zero, zero
+        x, y, weight_x, weight_y = (part for part in mine if part is not None)
+        x, y = x - other.values()["energy_x"], other.values()["energy_y"] - y
+        return self._difference((x, y), (weight_x, weight_y))
+
+    def _difference(
+        self, values: tuple[Tensor, Tensor], weights: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Mean of the first minus mean of the second, and its standard error."""
+        (first, second), (weight, other_weight) = values, weights
+        variance = _variance_of_mean(first, weight)
+        variance = variance + _variance_of_mean(second, other_weight)
+        error = (self._of_classes(variance) / self.ensemble_size).sqrt()
+        difference = _mean(first, weight) - _mean(second, other_weight)
+        return self._of_classes(difference), error
+
+    def where(self, classes: Tensor, other: "Risk") -> "Risk":
+        """This risk for the classes of the mask, the other one for all others."""
         mask = classes.repeat_interleave(self.ensemble_size).unsqueeze(-1)
-        pairs = ((getattr(r, name) for r in (self, other)) for name in VALUES)
-        return replace(
-            self,
-            **dict(zip(VALUES, (torch.where(mask, *p) for p in pairs), strict=True)),
-        )
+        mine, theirs = self.values(), other.values()
+        merged: dict[str, Any] = {
+            name: torch.where(mask, mine[name], theirs[name]) for name in mine
+        }
+        return replace(self, **merged)
 
-    def _of_classes(self, values):
+    def _of_classes(self, values: Tensor) -> Tensor:
+        """The mean over the members of every class."""
         return values.unflatten(0, (-1, self.ensemble_size)).mean(1)
 
 
-def _mean(values, weight):
+def _mean(values: Tensor, weight: Tensor) -> Tensor:
     return (weight * values).sum(-1)
 
 
-def _variance_of_mean(values, weight):
+def _variance_of_mean(values: Tensor, weight: Tensor) -> Tensor:
     deviation = values - _mean(values, weight).unsqueeze(-1)
     return (weight * deviation).square().sum(-1)
 
 
-def of_first_process(measure):
-    """A measure whose value is that of the first process, in all that train together.
+def _winsorised(
+    x: Tensor, y: Tensor, weight_x: Tensor, weight_y: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Both samples of values, clipped around their common median."""
+    both = torch.cat([x, y], -1)
+    weight = torch.cat([weight_x, weight_y], -1)
+    (centre,) = _quantiles(both, weight, 0.5)
+    median, ninth = _quantiles((both - centre).abs(), weight, 0.5, 0.9)
+    # The median deviation is 0 if more than half of the values are equal. The numbers
+    # are the quantiles of a standard normal deviation.
+    deviation = torch.where(median > 0, median / 0.6745, ninth / 1.6449)
+    limit = WINSORISED_AT * deviation
+    clipped = torch.maximum(torch.minimum(both, centre + limit), centre - limit)
+    clipped = torch.where(both.isfinite(), clipped, torch.nan)
+    of_x, of_y = clipped.split([x.shape[-1], y.shape[-1]], -1)
+    return of_x, of_y
 
-    Whether to go on follows from it: rounding must not tell the processes apart, as
-    they wait for each other.
+
+def _quantiles(values: Tensor, weight: Tensor, *levels: float) -> Iterator[Tensor]:
+    """Weighted quantiles along the last axis of [K, n], each of shape [K, 1]."""
+    values, order = values.sort(-1)
+    cumulative = weight.gather(-1, order).cumsum(-1)
+    last = values.shape[-1] - 1
+    for level in levels:
+        place = torch.searchsorted(cumulative, level * cumulative[:, -1:].contiguous())
+        yield values.gather(-1, place.clamp_max(last))
+
+
+def of_first_process(evaluate: Callable[[], Risk]) -> Callable[[], Risk]:
+    """A function that returns the risk of the first process, in all processes.
+
+    All processes must stop at the same step, because they wait for each other. Their own
+    risks may differ by rounding.
     """
 
-    def measured():
-        risk = measure()
-        values = {name: getattr(risk, name).contiguous() for name in VALUES}
+    def broadcast() -> Risk:
+        risk = evaluate()
+        values: dict[str, Any] = {n: v.contiguous() for n, v in risk.values().items()}
         for value in values.values():
             torch.distributed.broadcast(value, 0)
         return replace(risk, **values)
 
-    return measured
+    return broadcast
 
 
 @torch.no_grad()
-def held_out_risk(flow, x, y, weight_x, weight_y, ensemble_size=1, n_iter=12):
+def held_out_risk(
+    flow: CharacteristicFlow,
+    x: Tensor,
+    y: Tensor,
+    weight_x: Tensor,
+    weight_y: Tensor,
+    ensemble_size: int = 1,
+    n_iter: int = 12,
+) -> Risk:
     r"""Semi-dual risk of the potential on rows it was not trained on.
 
     .. math:: J(u) = E_x u(x, 0) - E_y \min_x [u(x, 0) + c(x, y)]
 
     A proper scoring rule for transport maps, lower is better (Hutter and Rigollet,
-    2021; Vacher and Vialard, 2022). The minimum is searched in `n_iter` steps
+    2021; Vacher and Vialard, 2022). The minimum is found in `n_iter` steps of descent
     (:meth:`~sk_ncf._flow.characteristics.CharacteristicFlow.hopf_lax_minimum`).
 
     Parameters
@@ -123,16 +210,64 @@ def held_out_risk(flow, x, y, weight_x, weight_y, ensemble_size=1, n_iter=12):
     amortised, target = flow.hopf_lax_minimum(y, n_iter)
     source = flow.potential(x, x.new_zeros(x.shape[:-1]))
     gap = amortised - target
-    return Risk(source, target, gap, weight_x, weight_y, ensemble_size)
+    energy = _energy_contributions(flow, x, y, weight_x, weight_y)
+    return Risk(source, target, gap, weight_x, weight_y, ensemble_size, *energy)
+
+
+def _energy_contributions(
+    flow: CharacteristicFlow, x: Tensor, y: Tensor, weight_x: Tensor, weight_y: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    r"""Contributions of rows to the energy distances, and the weights of these rows.
+
+    The energy distance is :math:`2 E|T(x) - y| - E|T(x) - T(x')|`, up to the term
+    :math:`-E|y - y'|`, which does not depend on the map. Row x contributes that value
+    plus the deviation of :math:`2 E|T(x) - y| - 2 E|T(x) - T(x')|` from its mean: the
+    first order of Hoeffding's decomposition, which gives the standard error.
+    """
+    (x, weight_x), (y, weight_y) = _subsample(x, weight_x), _subsample(y, weight_y)
+    head, foot = flow.head(x), flow.inverse(y, 3)
+    of_x, from_y = _contributions(head, y, weight_x, weight_y)
+    of_y, from_x = _contributions(foot, x, weight_y, weight_x)
+    return of_x + from_x, of_y + from_y, weight_x, weight_y
+
+
+def _subsample(rows: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Every k-th row, so that there are at most about `MAX_PAIRS` pairs; the weights."""
+    at_most = max(64, math.isqrt(MAX_PAIRS // len(rows)))
+    step = -(-rows.shape[-2] // at_most)
+    rows, weight = rows[..., ::step, :], weight[..., ::step]
+    return rows, weight / weight.sum(-1, keepdim=True)
+
+
+def _contributions(
+    mapped: Tensor, reference: Tensor, weight: Tensor, weight_reference: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Contributions of mapped rows, and of reference rows, whose mean is zero."""
+    between = torch.cdist(mapped, reference)
+    within = torch.cdist(mapped, mapped) @ weight.unsqueeze(-1)
+    within = within / (1 - weight).clamp_min(0.5).unsqueeze(-1)  # no pair with itself
+    to_reference = between @ weight_reference.unsqueeze(-1)
+    to_mapped = 2 * (weight.unsqueeze(-2) @ between).squeeze(-2)
+    within, to_reference = within.squeeze(-1), to_reference.squeeze(-1)
+    own = 2 * (to_reference - within) + _mean(within, weight)[:, None]
+    return own, to_mapped - _mean(to_mapped, weight_reference)[:, None]
 
 
 @torch.no_grad()
-def matching_risk(flow: CharacteristicFlow, x, y, weight_x, weight_y, hj_share):
-    r"""What a map that is shared by classes is selected by.
+def matching_risk(
+    flow: CharacteristicFlow,
+    x: Tensor,
+    y: Tensor,
+    weight_x: Tensor,
+    weight_y: Tensor,
+    hj_share: float,
+) -> Risk:
+    r"""The selection criterion of a map that is shared by classes.
 
-    The held-out squared energy distance of the mapped rows of every class to the other
-    side's rows of that class, averaged over classes, both ways, plus `hj_share` times
-    the squared Hamilton-Jacobi residual. But for terms that no map changes:
+    It is the held-out squared energy distance between the mapped rows of a class and the
+    rows of that class which they should match, in both directions and averaged over
+    classes, plus `hj_share` times the squared Hamilton-Jacobi residual. Up to terms that
+    do not depend on the map:
 
     .. math:: 2 E|T(x) - y| - E|T(x) - T(x')| + 2 E|T^{-1}(y) - x|
               - E|T^{-1}(y) - T^{-1}(y')|
@@ -145,11 +280,13 @@ def matching_risk(flow: CharacteristicFlow, x, y, weight_x, weight_y, hj_share):
         Rows of every class.
     weight_x, weight_y : Tensor of shape [K, n] and [K, m]
         Row weights that sum to one in every class.
+    hj_share : float
+        Weight of the residual.
 
     Returns
     -------
     Risk
-        Of one class, its rows those of all classes.
+        With a single class, which has the rows of all classes.
     """
     pooled_x, pooled_y = (z.flatten(0, 1)[None] for z in (x, y))
     heads, feet = flow.characteristics(pooled_x, pooled_y)
@@ -166,8 +303,10 @@ def matching_risk(flow: CharacteristicFlow, x, y, weight_x, weight_y, hj_share):
     )
 
 
-def _distances(mapped, wanted, weight, weight_wanted):
-    """Rows' shares in the energy distance, shape [K, n]."""
-    between = torch.cdist(mapped, wanted) * weight_wanted.unsqueeze(-2)
+def _distances(
+    mapped: Tensor, reference: Tensor, weight: Tensor, weight_reference: Tensor
+) -> Tensor:
+    """Contributions of the mapped rows to the energy distance, shape [K, n]."""
+    between = torch.cdist(mapped, reference) * weight_reference.unsqueeze(-2)
     within = torch.cdist(mapped, mapped) * weight.unsqueeze(-2)
     return 2 * between.sum(-1) - within.sum(-1)

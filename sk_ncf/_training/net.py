@@ -1,5 +1,6 @@
 """The skorch net of the training."""
 
+import dis
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -97,6 +98,20 @@ class NCFNet(NeuralNet):
         super().__setstate__(state)
         if self.module is None:
             self.module = vars(self).get("module_")
+
+    stopped_by_callback = False
+
+    def notify(self, method_name: str, **cb_kwargs: Any) -> None:
+        """Call the callbacks; remember if one of them ends the training.
+
+        A callback ends it as Ctrl-C does, by a KeyboardInterrupt. Its code raises it by a
+        statement, whereas the signal of Ctrl-C may arrive at any instruction.
+        """
+        try:
+            super().notify(method_name, **cb_kwargs)
+        except KeyboardInterrupt as error:
+            self.stopped_by_callback = _is_raised_by_statement(error)
+            raise
 
     def run_single_epoch(
         self,
@@ -225,3 +240,14 @@ def _one_thread() -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(n_threads)
+
+
+def _is_raised_by_statement(error: BaseException) -> bool:
+    """Whether the innermost frame of the traceback stopped at a raise statement."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None:
+        return False
+    code, place = traceback.tb_frame.f_code.co_code, traceback.tb_lasti
+    return place >= 0 and dis.opname[code[place]] == "RAISE_VARARGS"

@@ -124,8 +124,8 @@ class Trainer:
 
     def selected(
         self, small: np.ndarray, stream: bool
-    ) -> tuple[CharacteristicFlow, np.ndarray]:
-        """The flow with the selected weights, on the CPU, and their steps, shape (K,).
+    ) -> tuple[CharacteristicFlow, np.ndarray, np.ndarray]:
+        """The flow with the selected weights, on the CPU.
 
         Parameters
         ----------
@@ -134,15 +134,23 @@ class Trainer:
         stream : bool
             Whether the net will be trained further. If not, it gets the selected
             weights too, and the state of the training is discarded.
+
+        Returns
+        -------
+        flow : CharacteristicFlow
+        step : ndarray of int, shape (K,)
+            The steps of the selected weights.
+        is_initial : ndarray of bool, shape (K,)
+            Classes with the initial map.
         """
-        weights, step = self.risk.chosen(torch.from_numpy(small))
+        weights, step, is_initial = self.risk.chosen(torch.from_numpy(small))
         fitted = copy.deepcopy(self.flow)
         fitted.load_state_dict(weights)
         fitted = fitted.cpu().requires_grad_(False)
         if not stream:
             self._finish(weights)
         self._release_resources()
-        return fitted, step.numpy()
+        return fitted, step.numpy(), is_initial.numpy()
 
     def _finish(self, weights: dict[str, Tensor]) -> None:
         """Select the weights and discard the state of the training.

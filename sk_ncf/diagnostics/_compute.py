@@ -16,7 +16,7 @@ the distance and of the cycle-consistency error.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -24,7 +24,15 @@ from scipy.spatial.distance import cdist
 from scipy.stats import combine_pvalues
 
 from sk_ncf._flow.preconditioner import Preconditioner
-from sk_ncf._samples.sample import random_rows
+from sk_ncf._samples.atoms import REPORTED_SHARE, weight_to_split
+from sk_ncf._samples.sample import unique_rows
+from sk_ncf.diagnostics._evaluation_sample import (
+    MAX_ROWS,
+    MIN_ROWS,
+    EvaluationSample,
+    equally_many,
+    without_outliers,
+)
 from sk_ncf.diagnostics._report import Diagnostics, DirectionDiagnostics
 from sk_ncf.diagnostics._support import ChangeOfVariables, Support
 from sk_ncf.diagnostics._two_sample import (
@@ -34,29 +42,9 @@ from sk_ncf.diagnostics._two_sample import (
     squared_wasserstein,
 )
 
-__all__ = ["EvaluationSample", "diagnose"]
-
-MAX_ROWS = 1024  # of a sample, all classes together
-MAX_ROWS_OF_CLASS = 64  # of a class, if that is more than its part of MAX_ROWS
-MIN_ROWS = 8  # of a class in a sample; classes with fewer rows are left out
+__all__ = ["diagnose"]
 
 SupportPair = tuple[Support | None, Support | None]  # source, target
-
-
-class EvaluationSample(NamedTuple):
-    """Source or target rows that were not in the fit."""
-
-    X: np.ndarray  # (n, d)
-    codes: np.ndarray | None  # (n,), classes
-    weight: np.ndarray | None  # (n,)
-
-    def of_class(self, k: int | None) -> "EvaluationSample":
-        """The rows of class k; all rows if there are no classes."""
-        if k is None or self.codes is None:
-            return self
-        mask = self.codes == k
-        weight = None if self.weight is None else self.weight[mask]
-        return EvaluationSample(self.X[mask], self.codes[mask], weight)
 
 
 class FittedMap(Protocol):
@@ -103,6 +91,7 @@ def diagnose(
     supports: Sequence[SupportPair],
     rng: np.random.RandomState,
     n_permutations: int = 199,
+    fit_weight_to_split: float = 0.0,
 ) -> Diagnostics:
     """Diagnostics of a map, as the mean over the classes of the source rows.
 
@@ -117,20 +106,27 @@ def diagnose(
         Of source and target rows of every class.
     rng : RandomState
     n_permutations : int, default=199
+    fit_weight_to_split : float, default=0.0
+        Share of the source's weight that would have to be split, found by the fit, which
+        had more rows.
 
     Returns
     -------
     Diagnostics
     """
     classes = [None] if source.codes is None else np.unique(source.codes).tolist()
-    found, n_rows = [], []
+    found, n_rows, n_outliers = [], [], np.zeros(2, dtype=int)
     for k in classes:
-        samples = source.of_class(k), target.of_class(k)
-        rows = _equally_many(samples, MAX_ROWS // len(classes), rng)
+        frame = fitted.preconditioners[k or 0]
+        x, n_x = without_outliers(source.of_class(k), frame.source)
+        y, n_y = without_outliers(target.of_class(k), frame.target)
+        samples = x, y
+        n_outliers += n_x, n_y
+        rows = equally_many(samples, MAX_ROWS // len(classes), rng)
         if rows is None:
             continue
         of_class = supports if k is None else [supports[k]]
-        evaluation = _Evaluation.of(fitted, *rows, k, of_class)
+        evaluation = _Evaluation.of(fitted, *rows, k, of_class, fit_weight_to_split)
         found.append(evaluation.diagnostics(rng, n_permutations))
         n_rows.append(len(samples[0].X))
     if not found:
@@ -138,32 +134,10 @@ def diagnose(
             f"X and X_target must have {MIN_ROWS} rows or more each, of at least one "
             f"class, got {len(source.X)} and {len(target.X)} in all."
         )
-    if len(found) == 1:
-        return found[0]
-    return _mean(found, np.divide(n_rows, sum(n_rows)))
-
-
-def _equally_many(
-    samples: tuple[EvaluationSample, EvaluationSample],
-    at_most: int,
-    rng: np.random.RandomState,
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Random rows of both samples, an equal and even number; None if there are too few.
-
-    Rows of unequal weight are thinned: each is kept in proportion to its weight, and
-    none is drawn twice. The rest are independent rows of the weighted distribution,
-    which a permutation test needs.
-    """
-    kept = []
-    for X, _, weight in samples:
-        if weight is not None:
-            X = X[rng.uniform(size=len(X)) * weight.max() < weight]
-        kept.append(X)
-    n = min(*map(len, kept), max(at_most, MAX_ROWS_OF_CLASS)) // 2 * 2
-    if n < MIN_ROWS:
-        return None
-    source, target = (X[random_rows(len(X), n, rng)].astype(np.float64) for X in kept)
-    return source, target
+    one = found[0]
+    if len(found) > 1:
+        one = _mean(found, np.divide(n_rows, sum(n_rows)))
+    return replace(one, n_outliers=(int(n_outliers[0]), int(n_outliers[1])))
 
 
 @dataclass
@@ -178,6 +152,7 @@ class _Evaluation:
     codes: np.ndarray | None
     mapped: np.ndarray  # T(x)
     back: np.ndarray  # T^-1(y)
+    fit_weight_to_split: float  # of source rows, found by the fit
 
     @classmethod
     def of(
@@ -187,10 +162,11 @@ class _Evaluation:
         Y: np.ndarray,
         k: int | None,
         supports: Sequence[SupportPair],
+        fit_weight_to_split: float,
     ) -> "_Evaluation":
         codes = None if k is None else np.full(len(X), k)
         mapped, back = fitted.forward(X, codes), fitted.inverse(Y, codes)
-        return cls(fitted, X, Y, k, supports, codes, mapped, back)
+        return cls(fitted, X, Y, k, supports, codes, mapped, back, fit_weight_to_split)
 
     def diagnostics(
         self, rng: np.random.RandomState, n_permutations: int
@@ -201,6 +177,7 @@ class _Evaluation:
             _Direction(X, self.mapped, Y, fitted.inverse(self.mapped, self.codes)),
             self._out_of_support(X, frame.source, [pair[0] for pair in self.supports]),
             self._residual(X, self.mapped),
+            self._weight_to_split(),
             rng,
             n_permutations,
         )
@@ -208,12 +185,21 @@ class _Evaluation:
             _Direction(Y, self.back, X, fitted.forward(self.back, self.codes)),
             self._out_of_support(Y, frame.target, [pair[1] for pair in self.supports]),
             self._residual(self.back, Y),
+            weight_to_split(unique_rows(Y), unique_rows(X)),
             rng,
             n_permutations,
         )
-        cost = float(fitted.cost(X, self.mapped).mean())
+        cost = fitted.cost(X, self.mapped)
         score = fitted.held_out_dual(X, Y, k)
-        return Diagnostics(forward, inverse, cost, score, len(X))
+        error = self._gap_error(cost)
+        return Diagnostics(forward, inverse, float(cost.mean()), score, len(X), error)
+
+    def _gap_error(self, cost: np.ndarray) -> float:
+        """Standard error of the duality gap: c(x, T(x)) + u(x, 0) against u(y, 1)."""
+        of_source = cost + self.fitted.source_potential(self.X, self.codes)
+        of_target = self.fitted.target_potential(self.Y, self.codes)
+        variances = (values.var() / len(values) for values in (of_source, of_target))
+        return float(np.sqrt(sum(variances)))
 
     def _residual(self, x: np.ndarray, y: np.ndarray) -> float:
         """Root mean square of u(y, 1) - c(x, y) - u(x, 0) along the characteristics."""
@@ -221,6 +207,14 @@ class _Evaluation:
         start = self.fitted.source_potential(x, self.codes)
         residual = end - self.fitted.cost(x, y) - start
         return float(np.sqrt(np.square(residual).mean()))
+
+    def _weight_to_split(self) -> float:
+        """Share of the weight of the source rows that would have to be split."""
+        source, target = unique_rows(self.X), unique_rows(self.Y)
+        share = weight_to_split(source, target)
+        if source.weight.max() < REPORTED_SHARE:  # no row of these is repeated
+            return share
+        return max(share, self.fit_weight_to_split)
 
     @staticmethod
     def _out_of_support(
@@ -244,6 +238,7 @@ def _direction(
     rows: _Direction,
     out_of_support: float,
     residual: float,
+    share_to_split: float,
     rng: np.random.RandomState,
     n_permutations: int,
 ) -> DirectionDiagnostics:
@@ -266,6 +261,7 @@ def _direction(
         cycle_error=float(100 * cycle_error),
         residual=residual,
         out_of_support=out_of_support,
+        weight_to_split=share_to_split,
     )
 
 
@@ -282,6 +278,7 @@ def _mean(found: list[Diagnostics], weights: np.ndarray) -> Diagnostics:
         float(np.dot(weights, [d.transport_cost for d in found])),
         float(np.dot(weights, [d.score for d in found])),
         sum(d.n_rows for d in found),
+        float(np.linalg.norm(weights * [d.gap_error for d in found])),
     )
 
 

@@ -1,6 +1,5 @@
 """The methods of NCFTransport that evaluate a fitted map."""
 
-import warnings
 from collections.abc import Callable
 from numbers import Integral
 from typing import Any, Literal, Protocol
@@ -14,18 +13,20 @@ from sk_ncf._flow.fork_safety import one_thread_after_fork
 from sk_ncf._flow.transport_map import TransportMap, discrete_dual_lower_bound
 from sk_ncf._inputs.types import Classifier, Labels, Seed
 from sk_ncf._inputs.validation import (
+    check_y,
     checked_rows,
     checked_target,
     checked_weight,
     select_rows,
     source_mask,
 )
+from sk_ncf._inputs.warn import warn
 from sk_ncf.costs import Cost
-from sk_ncf.diagnostics._compute import EvaluationSample, SupportPair, diagnose
+from sk_ncf.diagnostics._compute import SupportPair, diagnose
+from sk_ncf.diagnostics._evaluation_sample import EvaluationSample
 from sk_ncf.diagnostics._report import Diagnostics, MapQualityWarning
 
 __all__ = ["DiagnosticsMixin"]
-
 
 RowPair = tuple[np.ndarray, np.ndarray]  # source, target
 
@@ -95,6 +96,7 @@ class DiagnosticsMixin:
             over the source rows of the score of their class.
         """
         check_is_fitted(self)
+        check_y(X, y)
         source, target, mask = self._samples_to_score(X, X_target, sample_domain)
         fitted = self._transport_map()
         if not self._maps_per_class():
@@ -269,11 +271,8 @@ class DiagnosticsMixin:
         X_target : array-like of shape (n_target_samples, n_features), default=None
             Target rows that were not in the fit. If None, target rows that the fit
             reserved are used.
-        y : label or array-like of shape (n_samples,), default=None
-            Class labels of the rows of X, for ``class_conditional="per_class"``
-            (ignored otherwise). Missing labels are predicted.
-        y_target : label or array-like of shape (n_target_samples,), default=None
-            Class labels of the rows of X_target, likewise.
+        y, y_target
+            As in :meth:`dual_potentials`.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows of X, >= 0. Rows are drawn in proportion to them.
         target_weight : array-like of shape (n_target_samples,), default=None
@@ -319,9 +318,10 @@ class DiagnosticsMixin:
             self._session.supports,
             check_random_state(random_state),
             n_permutations,
+            getattr(self, "weight_to_split_", 0.0),  # older files have none
         )
         if not found.trusted:
-            warnings.warn(found.verdict, MapQualityWarning, stacklevel=2)
+            warn(found.verdict, MapQualityWarning)
         return found
 
     def _reserved_target(

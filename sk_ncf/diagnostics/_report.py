@@ -2,15 +2,19 @@
 
 from dataclasses import dataclass, fields
 
+from sk_ncf._samples.atoms import REPORTED_SHARE, SPLIT_MESSAGE
+
 __all__ = ["Diagnostics", "DirectionDiagnostics", "MapQualityWarning"]
 
 FAIR, BAD = 5.0, 25.0  # errors above these are not small, or large; % of the variance
 FAR = 0.2  # fraction of rows out of support above which the map is not trusted
 SIGNIFICANCE = 0.05  # p-value below which two samples differ significantly
+FAIR_GAP = 0.1  # of the transport cost: a larger duality gap is not small
+N_STANDARD_ERRORS = 3.0  # from which on a duality gap is no accident
 
 
 class MapQualityWarning(UserWarning):
-    """The map should not be trusted on the rows that were evaluated."""
+    """The map should not be trusted, on the rows of the fit or of the diagnostics."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,9 @@ class DirectionDiagnostics:
     out_of_support : float
         Fraction of the rows to be mapped that lie outside the support of the training
         rows. It is about 0.01 for new rows of the same distribution.
+    weight_to_split : float
+        Fraction of the weight of the rows to be mapped that is in repeated values and
+        would have to be split, because no value of the reference rows is as frequent.
     """
 
     error: float
@@ -52,6 +59,7 @@ class DirectionDiagnostics:
     cycle_error: float
     residual: float
     out_of_support: float
+    weight_to_split: float = 0.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,6 +77,11 @@ class Diagnostics:
         and is exact for the optimal potential.
     n_rows : int
         Number of source rows that were evaluated, and of target rows.
+    gap_error : float
+        Standard error of the duality gap.
+    n_outliers : tuple of int
+        Number of source and of target rows, of all given ones, that lie far outside the
+        training rows. If they are at most one in twenty, they are not evaluated.
     """
 
     forward: DirectionDiagnostics
@@ -76,6 +89,8 @@ class Diagnostics:
     transport_cost: float
     score: float
     n_rows: int
+    gap_error: float = 0.0
+    n_outliers: tuple[int, int] = (0, 0)
 
     @property
     def error(self) -> float:
@@ -90,6 +105,16 @@ class Diagnostics:
         displacements are too long, and negative if they are too short.
         """
         return self.transport_cost - self.score
+
+    @property
+    def relative_gap(self) -> float:
+        """The duality gap as a fraction of the optimal transport cost, or of the map's.
+
+        The larger of both costs. 0 if the gap is within its sampling error.
+        """
+        if abs(self.gap) <= N_STANDARD_ERRORS * self.gap_error:
+            return 0.0
+        return self.gap / (max(abs(self.transport_cost), abs(self.score)) or 1.0)
 
     @property
     def significant(self) -> bool:
@@ -109,6 +134,21 @@ class Diagnostics:
     @property
     def verdict(self) -> str:
         """The numbers in words."""
+        sentences = [self._verdict_on_error()]
+        if abs(self.relative_gap) > FAIR_GAP and not self._wrong():
+            sentences.append(self._verdict_on_gap())
+        for found, side, other in (
+            (self.forward, "source", "target"),
+            (self.inverse, "target", "source"),
+        ):
+            share = found.weight_to_split
+            if share >= REPORTED_SHARE:
+                sentences.append(
+                    SPLIT_MESSAGE.format(share=share, side=side, other=other)
+                )
+        return " ".join(sentences)
+
+    def _verdict_on_error(self) -> str:
         error = f"about {self.error:.2g} % of the variance"
         far = (
             f"{self.out_of_support:.0%} of these rows lie outside the support of the "
@@ -126,11 +166,29 @@ class Diagnostics:
             )
         if self.error > FAIR:
             return f"Use the map with care: its error is {error} or more."
+        if abs(self.relative_gap) > FAIR_GAP:
+            return f"Use the map with care: its estimated error is {error}."
         if self.significant:
-            return f"The map can be trusted: its estimated error is {error}."
+            p_value = min(self.forward.p_value, self.inverse.p_value)
+            return (
+                f"The map can be trusted: its estimated error is {error}. That is small, "
+                f"although statistically significant (p = {p_value:.2g})."
+            )
         return (
             "The map can be trusted: mapped rows do not differ significantly from the "
             f"rows they should match, and the estimated error is {error}."
+        )
+
+    def _verdict_on_gap(self) -> str:
+        if self.gap < 0:
+            return (
+                f"Its transport cost is {-self.relative_gap:.0%} below the optimal one: "
+                "rows stop short of the target, as they do where the optimal map is "
+                "discontinuous."
+            )
+        return (
+            f"Its transport cost is {self.relative_gap:.0%} above the optimal one: rows "
+            "are moved further than they need."
         )
 
     def _wrong(self) -> bool:
@@ -148,8 +206,13 @@ class Diagnostics:
             lines.append(f"{_HEADINGS[field.name]:<46}{numbers}")
         lines.append(
             f"transport cost {self.transport_cost:.4g}, score {self.score:.4g}, "
-            f"duality gap {self.gap:.2g} (units of the cost)"
+            f"duality gap {self.gap:.2g} +- {self.gap_error:.1g} (units of the cost)"
         )
+        if any(self.n_outliers):
+            source, target = self.n_outliers
+            lines.append(
+                f"far outside the training rows: {source} source and {target} target rows"
+            )
         return "\n".join([*lines, self.verdict])
 
 
@@ -161,4 +224,5 @@ _HEADINGS = {
     "cycle_error": "cycle-consistency error, % of variance",
     "residual": "Hamilton-Jacobi residual, units of the cost",
     "out_of_support": "fraction of rows outside the training support",
+    "weight_to_split": "fraction of weight in values to be split",
 }

@@ -55,6 +55,7 @@ class Support:
         # A generator of its own: the support must not change the results of the fit.
         rng = np.random.RandomState(n_seen % 2**32)
         index, key = _smallest_keys(sample.weight, rng)
+        key = key * (len(sample) / sample.total)  # rates in rows, as in earlier calls
         X, n_seen = np.array(sample.X[index]), n_seen + len(sample)
         if old is not None:
             X, key = np.concatenate([old.X, X]), np.concatenate([old.key, key])

@@ -74,8 +74,12 @@ def mapped_rows(
 def new_axes(ax: Any, **options: Any) -> Any:
     """The given axes, or those of a new figure."""
     # Imported here, because the rest of the package does not need matplotlib.
-    import matplotlib.pyplot as plt
-
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            "The displays need matplotlib: pip install 'sk_ncf[plot]'."
+        ) from error
     return plt.subplots(layout="constrained", **options)[1] if ax is None else ax
 
 

@@ -1,64 +1,111 @@
-"""Early stopping and the choice of weights by the held-out risk."""
+"""Selection of weights by the held-out risk, and early stopping."""
+
+from collections.abc import Callable
+from typing import Any, Self
 
 import torch
+from skorch import NeuralNet
 from skorch.callbacks import Callback
+from torch import Tensor, nn
+
+from sk_ncf._flow.characteristics import CharacteristicFlow
+from sk_ncf._training.callbacks.learning_rate import PlateauCosine
+from sk_ncf._training.callbacks.weight_average import WeightAverage
+from sk_ncf._training.held_out_risk import Risk
 
 __all__ = ["HeldOutRisk", "Stop"]
 
 
-RETURNS = 6  # to what is kept, where training has gone astray
+MAX_RESTARTS = 6  # from the selected weights, after the risk has diverged
+SURE = 2.0  # standard errors by which the energy distance must be worse for a veto
+
+Weights = dict[str, Tensor]
 
 
 class HeldOutRisk(Callback):
-    """Judges the averaged weights after every epoch, keeps some, says when to stop.
+    """Evaluates the averaged weights after every epoch, selects weights, and stops.
 
-    Kept are, for every class, the latest weights within `margin` paired standard errors
-    of its best held-out risk, if they beat the start (and the map of a warm start) by a
-    whole one and by `tol`; else that. Where the risk of a class is far above the
-    start's, it goes back to what is kept, at a third of the learning rate (of that, as
-    far as the class is one of many); the seventh time it stays there.
+    For every class, the latest weights are selected whose held-out risk is within
+    `margin` standard errors of the best. All differences are paired. The selected weights
+    are used if they are better than the initialization (and than the weights of a warm
+    start); otherwise these are used. Better means that the risk is lower by `tol`, and
+    by `doubt` standard errors, or together with the energy distance by as much. If the
+    energy distance is worse by two of its standard errors, the risk must be lower by two
+    of its own.
+
+    If the risk of a class diverges, far above that of the initialization, training
+    restarts from the selected weights with a third of the learning rate (with many
+    classes, the reduction is smaller). The seventh time it stops.
 
     Parameters
     ----------
     schedule : PlateauCosine
     average : WeightAverage
     patience : int
-        Steps without a better risk of any class after which the plateau ends.
+        Steps without a better risk of any class after which the learning rate decays.
     tol : float
-        Improvements of the risk below this one do not count.
+        Smaller improvements of the risk do not count.
     early_stopping : bool
-        Whether to end the plateau early.
+        Whether the learning rate may decay before the schedule says so.
     margin : float, default=0.5
-        Standard errors of the risk that later weights may be behind the best.
+        Standard errors by which the risk of later weights may be worse than the best.
+    doubt : float, default=1.0
+        Standard errors by which the risk must be better than that of the initialization.
     """
 
     device_attributes = ("start_weights", "kept_weights")
 
     def __init__(
-        self, schedule, average, patience, tol=0.0, early_stopping=True, margin=0.5
-    ):
+        self,
+        schedule: PlateauCosine,
+        average: WeightAverage,
+        patience: int,
+        tol: float = 0.0,
+        early_stopping: bool = True,
+        margin: float = 0.5,
+        doubt: float = 1.0,
+    ) -> None:
         self.schedule, self.average = schedule, average
         self.patience, self.tol = patience, tol
-        self.early_stopping, self.margin = early_stopping, margin
+        self.early_stopping, self.margin, self.doubt = early_stopping, margin, doubt
 
-    def initialize(self):
-        """Nothing is kept yet."""
-        self.start_weights = self.kept_weights = self.stop_reason = None
+    def initialize(self) -> Self:
+        """Forget all weights."""
+        self.start_weights: Weights = {}
+        self.kept_weights: Weights = {}
+        self.stop_reason: str | None = None
         return self
 
-    def on_train_begin(self, net, X=None, y=None, **kwargs):
-        """Nothing speaks against going on, yet."""
+    def on_train_begin(
+        self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any
+    ) -> None:
+        """Training may go on."""
         self.stop_reason = None
 
-    def judge_on(self, flow, measure, limit, resting=False):
-        """Take a measure of the flow, a function that returns its Risk; judge what is kept.
+    def judge_on(
+        self,
+        flow: CharacteristicFlow,
+        measure: Callable[[], Risk],
+        limit: float,
+        resting: Any = False,
+    ) -> None:
+        """Evaluate the initialization and the weights selected so far.
 
-        A risk is far above the start's from `limit` and two standard errors on. Of the
-        classes that are `resting`, a mask, nothing new is kept.
+        Parameters
+        ----------
+        flow : CharacteristicFlow
+            The flow that is trained.
+        measure : callable
+            Returns its held-out risk.
+        limit : float
+            The risk diverges if it is worse than that of the initialization by this and
+            two standard errors.
+        resting : bool or array of bool, shape (K,)
+            Classes that are not trained now. Their selected weights stay.
         """
         self.flow, self.measure, self.limit = flow, measure, limit
         self.resting = torch.as_tensor(resting)
-        live, fresh = _weights(flow), self.kept_weights is None
+        live, fresh = _weights(flow), not self.kept_weights
         if fresh:
             flow.potential.reset()
             self.start_weights = self.kept_weights = _weights(flow)
@@ -72,14 +119,20 @@ class HeldOutRisk(Callback):
         self.best = self.kept = self.start if fresh else self.measure()
         flow.load_state_dict(live)
 
-    def judge_initial(self):
-        """Make the initial weights (of a warm start) a candidate, next to the start."""
+    def judge_initial(self) -> None:
+        """Make the weights of a warm start a candidate, beside the initialization."""
         risk = self.measure()
         self.earlier.insert(0, (risk, _weights(self.flow), 0 * self.kept_step))
         self._keep(risk)
 
-    def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
-        """Judge, keep, and see whether to go on."""
+    def on_epoch_end(
+        self,
+        net: NeuralNet,
+        dataset_train: Any = None,
+        dataset_valid: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Evaluate the averaged weights, select, and decide whether to stop."""
         self.average.swap()
         risk = self.measure()
         net.history.record("risk", risk.value().mean().item())
@@ -88,10 +141,10 @@ class HeldOutRisk(Callback):
         self.average.swap()
         self._see_whether_to_go_on(risk, net.optimizer_)
 
-    def _keep(self, risk):
-        gain = self.best.criterion() - risk.criterion()
+    def _keep(self, risk: Risk) -> None:
+        gain, error = self.best.gain(risk)
         learning = ~self.resting.to(gain.device)
-        good = learning & ((gain > 0) | (-gain <= self._may_be_behind(risk)))
+        good = learning & ((gain > 0) | (-gain <= self._may_be_behind(error)))
         self.kept = risk.where(good, self.kept)
         self.kept_weights = _of_classes(good, _weights(self.flow), self.kept_weights)
         step = torch.full_like(self.kept_step, self.schedule.step)
@@ -100,64 +153,83 @@ class HeldOutRisk(Callback):
         self.best = risk.where(better, self.best)
         self.best_step = torch.where(better.cpu(), step, self.best_step)
 
-    def _may_be_behind(self, risk):
-        """Some standard errors, but not what was gained over the start."""
-        gained = self.start.criterion() - self.best.criterion()
-        return torch.minimum(self.margin * risk.standard_error(self.best), 0.1 * gained)
+    def _may_be_behind(self, error: Tensor) -> Tensor:
+        """By how much later weights may be worse: a part of what was gained at most."""
+        gained, _ = self.start.gain(self.best)
+        return torch.minimum(self.margin * error, 0.1 * gained)
 
-    def _see_whether_to_go_on(self, risk, optimizer):
+    def _see_whether_to_go_on(
+        self, risk: Risk, optimizer: torch.optim.Optimizer
+    ) -> None:
         step, schedule = self.schedule.step, self.schedule
         best_step = self.best_step.max().item()
         stalled = self.early_stopping and step - best_step >= self.patience
-        # What the warm-up does, the plateau can still mend.
+        # A high risk in the warm-up can still decrease.
         astray = self._astray(risk).cpu() & (step > schedule.warmup)
         self.n_returns = self.n_returns + astray
-        if (self.n_returns > RETURNS).all():
+        if (self.n_returns > MAX_RESTARTS).all():
             self.stop_reason = "diverged"
         elif step >= schedule.end:
             in_full = schedule.end == schedule.max_steps
             self.stop_reason = "max_iter" if in_full else "converged"
         elif stalled and schedule.turn is None and best_step == 0 and not astray.any():
             self.stop_reason = "initialization"
-        elif stalled:
+        elif stalled and not astray.all():
             schedule.start_decay()
         if astray.any() and self.stop_reason is None:
             self._return(astray, optimizer)
 
-    def _astray(self, risk):
-        """Whether the risk is above the start's beyond all doubt, or not a number."""
-        limit = self.limit + 2 * risk.standard_error(self.start)
-        return ~(risk.criterion() < self.start.criterion() + limit)
+    def _astray(self, risk: Risk) -> Tensor:
+        """Mask of the classes whose risk diverges, or is not a number."""
+        gain, error = self.start.gain(risk)
+        return ~(-gain < self.limit + 2 * error)
 
-    def _return(self, classes, optimizer):
-        """Go on from what is kept of these classes, with smaller steps."""
+    def _return(self, classes: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        """Restart these classes from their selected weights, with smaller steps."""
         live = _weights(self.flow)
         self.flow.load_state_dict(_of_classes(classes, self.kept_weights, live))
         optimizer.state.clear()
         self.average.restart()
         self.schedule.slow_down(3.0 ** -classes.double().mean().item())
 
-    def chosen(self, start_only):
-        """Weights and step of what is kept, or of an earlier start that is as good.
+    def chosen(self, start_only: Tensor) -> tuple[Weights, Tensor, Tensor]:
+        """The selected weights, or those of the initialization if these are as good.
 
         Parameters
         ----------
         start_only : Tensor of bool, shape (K,)
-            Classes that keep their start in any case.
+            Classes that keep their initialization in any case.
+
+        Returns
+        -------
+        weights : dict
+        step : Tensor of int, shape (K,)
+        at_start : Tensor of bool, shape (K,)
+            Classes whose map is the initialization.
         """
         risk, weights, step = self.kept, self.kept_weights, self.kept_step
         for start in self.earlier:
-            gain = start[0].criterion() - risk.criterion()
-            back = ~(gain > risk.standard_error(start[0]).clamp_min(self.tol))
+            back = ~self._beats(start[0], risk)
             if start is self.earlier[-1]:
                 back = back | start_only.to(back.device)
             risk = start[0].where(back, risk)
             weights = _of_classes(back, start[1], weights)
             step = torch.where(back.cpu(), start[2], step)
-        return weights, step
+        return weights, step, back.cpu()
 
-    def __getstate__(self):
-        # The held-out rows and their values are data, not model.
+    def _beats(self, start: Risk, risk: Risk) -> Tensor:
+        """Whether a map is better than an initialization (see the class docstring)."""
+        gain, error = start.gain(risk)
+        energy_gain, energy_error = start.energy_gain(risk)
+        alone = gain > self.doubt * error
+        # The sum of two standard scores of correlation 1/2 has the variance 3.
+        total = gain * energy_error + energy_gain * error
+        together = total > 3**0.5 * self.doubt * error * energy_error
+        veto = (energy_gain < -SURE * energy_error) & (gain < SURE * error)
+        return (gain > self.tol) & (alone | together) & ~veto
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Held-out rows and their values are not needed after the fit.
         state = self.__dict__.copy()
         return {k: v for k, v in state.items() if k not in _TRANSIENT}
 
@@ -165,12 +237,12 @@ class HeldOutRisk(Callback):
 _TRANSIENT = {"measure", "start", "best", "kept", "earlier", "flow"}
 
 
-def _weights(module):
+def _weights(module: nn.Module) -> Weights:
     return {name: value.clone() for name, value in module.state_dict().items()}
 
 
-def _of_classes(mask, weights, others):
-    """Weights of the classes of the mask, those of `others` for the rest."""
+def _of_classes(mask: Tensor, weights: Weights, others: Weights) -> Weights:
+    """The weights of the classes of the mask, and those of `others` for the others."""
     if mask.all() or not mask.any():
         return weights if mask.all() else others
     merged = {}
@@ -182,17 +254,23 @@ def _of_classes(mask, weights, others):
 
 
 class Stop(Callback):
-    """Ends the training where :class:`HeldOutRisk` says so; comes after all others.
+    """Ends the training if :class:`HeldOutRisk` says so; called after all others.
 
     Parameters
     ----------
     risk : HeldOutRisk
     """
 
-    def __init__(self, risk):
+    def __init__(self, risk: HeldOutRisk) -> None:
         self.risk = risk
 
-    def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
-        """Stop, once every callback has seen the epoch."""
+    def on_epoch_end(
+        self,
+        net: NeuralNet,
+        dataset_train: Any = None,
+        dataset_valid: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Stop, after every callback has seen the epoch."""
         if self.risk.stop_reason is not None:
             raise KeyboardInterrupt  # skorch's own way to end a fit

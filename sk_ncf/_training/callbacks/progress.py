@@ -1,14 +1,16 @@
 """Progress bars and scikit-learn's callbacks."""
 
+import re
+import sys
+import warnings
 from typing import Any
 
 from skorch import NeuralNet
 from skorch.callbacks import Callback
-from tqdm.auto import tqdm
 
 from sk_ncf._training.callbacks.learning_rate import PlateauCosine
 
-__all__ = ["ProgressBar", "TaskEvents"]
+__all__ = ["ProgressBar", "TaskEvents", "print_line"]
 
 
 class ProgressBar(Callback):
@@ -30,7 +32,7 @@ class ProgressBar(Callback):
         """Open the bar, which appears after `delay` seconds."""
         # A fit that continues from a checkpoint has taken steps already.
         done = self.schedule.step if self.schedule.max_steps else 0
-        self.bar = tqdm(
+        self.bar = _tqdm()(
             total=self.schedule.max_steps,
             initial=done,
             delay=self.delay,
@@ -59,6 +61,23 @@ class ProgressBar(Callback):
         """Close the bar."""
         self.bar.close()
         del self.bar
+
+
+def _tqdm() -> Any:
+    """The bar for a terminal or a notebook, without a warning about missing widgets."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from tqdm.auto import tqdm
+    return tqdm
+
+
+def print_line(text: str) -> None:
+    """Print a line of the log above the bar, in colour on a terminal only."""
+    from tqdm import tqdm
+
+    if not sys.stdout.isatty():
+        text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    tqdm.write(text, file=sys.stdout)
 
 
 class TaskEvents(Callback):

@@ -11,7 +11,6 @@ import hashlib
 import os
 import tempfile
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 
 from sk_ncf._files import SUFFIX
+from sk_ncf._inputs.warn import warn
 from sk_ncf._samples.sample import Sample
 from sk_ncf._training.callbacks.model_selection import HeldOutRisk
 from sk_ncf._training.checkpoint.files import read_checkpoint, write_checkpoint
@@ -142,11 +142,9 @@ class Checkpoint(Callback):
             return
         except Exception as error:  # a damaged file may raise anything
             restore_training_state(initial, net, sampler, self.risk)
-            warnings.warn(
+            warn(
                 f"The checkpoint {str(self.path)!r} cannot be read, so the fit starts "
                 f"from the beginning: {error}",
-                UserWarning,
-                stacklevel=2,
             )
 
     def on_epoch_end(
@@ -169,11 +167,9 @@ class Checkpoint(Callback):
 
     def _warn_once(self, error: OSError) -> None:
         if not self.write_failed:
-            warnings.warn(
+            warn(
                 f"The checkpoint {str(self.path)!r} could not be written: {error}. "
                 "Training continues, and the previous checkpoint, if any, is unchanged.",
-                UserWarning,
-                stacklevel=2,
             )
         self.write_failed = True
 

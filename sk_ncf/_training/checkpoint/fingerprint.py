@@ -85,7 +85,7 @@ def _hash_sample(
     if sample is None:
         digest.update(b"none")
         return
-    digest.update(repr(sample.X.shape).encode())
+    digest.update(repr((sample.X.shape, sample.total)).encode())
     for start in range(0, len(sample), chunk):
         rows = np.ascontiguousarray(sample.X[start : start + chunk])
         digest.update(rows.dtype.str.encode())

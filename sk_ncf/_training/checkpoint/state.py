@@ -9,7 +9,6 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 
 from sk_ncf._training.callbacks.model_selection import HeldOutRisk
-from sk_ncf._training.held_out_risk import VALUES
 from sk_ncf._training.minibatches import PairSampler
 
 __all__ = ["restore_training_state", "training_state"]
@@ -26,10 +25,7 @@ def training_state(
     net: NeuralNet, sampler: PairSampler, risk: HeldOutRisk
 ) -> dict[str, Any]:
     """The state of a fit between two epochs."""
-    risks = {
-        name: {value: getattr(getattr(risk, name), value) for value in VALUES}
-        for name in RISKS
-    }
+    risks = {name: getattr(risk, name).values() for name in RISKS}
     _, words, *position = sampler.rng.get_state()
     history = [{**row, "batches": []} for row in net.history]
     return {
@@ -74,12 +70,12 @@ def restore_training_state(
 def _restore_callbacks(
     state: dict[str, Any], net: NeuralNet, risk: HeldOutRisk
 ) -> None:
-    vars(risk.schedule).update(state["schedule"])
+    risk.schedule.__dict__.update(state["schedule"])
     average = state["average"]
     if average["average"] is not None:
         parameters = list(net.module_.parameters())
         average = {**average, "average": _placed_like(average["average"], parameters)}
-    vars(risk.average).update(average)
+    risk.average.__dict__.update(average)
     for name in SELECTION_STATE:
         value = _placed_like(state["selection"][name], getattr(risk, name))
         setattr(risk, name, value)
