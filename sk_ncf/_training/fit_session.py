@@ -179,9 +179,8 @@ class FitSession:
         session.n_features = estimator.n_features_in_
         session.preconditioners = estimator.preconditioners_
         session.n_classes = len(session.preconditioners)
-        session.n_samples, session.ensemble_size = n_samples, ensemble_size
-        session.n_effective = n_samples  # a stream has no budget that depends on it
-        session.data = FitData(session.n_classes)
+        session.n_samples = session.n_effective = n_samples  # streams have no budget
+        session.ensemble_size, session.data = ensemble_size, FitData(session.n_classes)
         session.data.score_rows = estimator._score_rows
         session.data.supports = supports
         session.n_outliers = estimator.n_outliers_
