@@ -179,7 +179,7 @@ FITS = {
     "own net": (TWO, {"skorch_net": NCFNet(Perceptron, optimizer=torch.optim.Adam)}),
     # Steps too large to be of use after the first ones.
     "early best": (TWO, {**LARGE_STEPS, "max_iter": 40, "n_iter_no_change": 12}),
-    "patience": (TWO, {**LARGE_STEPS, "max_iter": 100, "n_iter_no_change": 15}),
+    "patience": (TWO, {**LARGE_STEPS, "max_iter": 1000, "n_iter_no_change": 15}),
     "no gain": (TWO, {"n_iter_no_change": 25, "tol": 10.0}),
     # Goes back to what is kept, from step 100 on, and ends with that.
     "astray": (TWO, {"learning_rate_init": 1e30, "max_iter": 200}),

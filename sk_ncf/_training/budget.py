@@ -52,13 +52,13 @@ def warmup_steps(max_iter: int) -> int:
     return max(1, min(MAX_WARMUP, max_iter // 10))
 
 
-def epoch_length(n_steps: int) -> int:
+def epoch_length(n_steps: int, at_most: int = 250) -> int:
     """Steps between two evaluations of the validation risk.
 
     There are ten in a fit of 100 steps or more. In short fits on few rows, one takes the
     time of a step or two; in long ones on many rows, that of twenty.
     """
-    return min(n_steps, max(MIN_EPOCH, n_steps // N_EPOCHS))
+    return min(at_most, n_steps, max(MIN_EPOCH, n_steps // N_EPOCHS))
 
 
 def too_few_rows(n: float) -> bool:

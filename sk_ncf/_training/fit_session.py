@@ -103,10 +103,8 @@ class FitSession:
         self.preconditioners: list[Preconditioner] = fit_preconditioners(
             samples, estimator.cost_, pooled, self.shared
         )
-        sizes = [
-            sum(sample.n_rows for sample in side if sample is not None)
-            for side in zip(*samples, strict=True)
-        ]
+        sides = zip(*samples, strict=True)
+        sizes = [sum(s.n_rows for s in side if s is not None) for side in sides]
         self.n_samples, self.n_effective = max(sizes), effective_size(*sizes)
         self.weight_to_split = share_to_split(samples)
         self.ensemble_size = resolve_ensemble_size(
@@ -181,9 +179,8 @@ class FitSession:
         session.n_features = estimator.n_features_in_
         session.preconditioners = estimator.preconditioners_
         session.n_classes = len(session.preconditioners)
-        session.n_samples, session.ensemble_size = n_samples, ensemble_size
-        session.n_effective = n_samples  # a stream has no budget that depends on it
-        session.data = FitData(session.n_classes)
+        session.n_samples = session.n_effective = n_samples  # streams have no budget
+        session.ensemble_size, session.data = ensemble_size, FitData(session.n_classes)
         session.data.score_rows = estimator._score_rows
         session.data.supports = supports
         session.n_outliers = estimator.n_outliers_
@@ -221,14 +218,10 @@ class FitSession:
         return result
 
     def _too_few_rows(self, previous: CharacteristicFlow | None) -> bool:
-        """Whether the initialization is kept without training.
-
-        In a fit, also if the validation split could not show an improvement.
-        """
-        if self.data.too_small(self.shared).all():
-            return True
+        """Whether the initialization is kept: no validation split could show more."""
         selects = self._parameters.early_stopping and not self.stream
-        return selects and previous is None and too_few_rows(self.n_effective)
+        few = selects and previous is None and too_few_rows(self.n_effective)
+        return few or bool(self.data.too_small(self.shared).all())
 
     def _samples(self, pairs: Sequence[RowPair]) -> list[SamplePair]:
         """Distinct rows; notes which sides have rows of their own."""
@@ -290,7 +283,8 @@ class FitSession:
             copy_weights(flow.potential, previous.potential)
         n_rows = self.data.n_training_of_largest_class()
         risk = make_model_selection(estimator, settings, n_rows, self.stream)
-        n_epochs = math.ceil(settings.max_iter / _epoch_length(settings.max_iter))
+        n_steps = settings.max_iter
+        n_epochs = math.ceil(n_steps / epoch_length(n_steps, EPOCH))
         net = build_net(
             estimator.skorch_net,
             MinibatchLoss(flow, self._objective()),
@@ -316,7 +310,7 @@ class FitSession:
             self.data.training_folds(1),
             self.data.training_frames(self.preconditioners),
             settings.batch_size,
-            _epoch_length(self.n_steps),
+            epoch_length(self.n_steps, EPOCH),
             self.n_steps,
             self.rng.randint(2**31) + rank,
             torch.float32,
@@ -354,7 +348,3 @@ class FitSession:
     def _initial_kinds(self) -> np.ndarray:
         """The kind of the initial map of every potential, shape (K,)."""
         return np.array([p.kind for p in self.preconditioners[: self.n_potentials]])
-
-
-def _epoch_length(n_steps: int) -> int:
-    return min(EPOCH, epoch_length(n_steps))
