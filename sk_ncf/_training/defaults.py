@@ -21,9 +21,7 @@ __all__ = [
 
 
 MANY_ROWS = 30_000  # too many for `max_iter` steps to overfit
-FEW_ROWS = (
-    1_024  # with fewer the initial map is so inaccurate that others are preferred
-)
+FEW_ROWS = 1_024  # with fewer rows, the initial map is inaccurate
 VERY_MANY_ROWS = 1_000_000  # an ensemble would store an index of them per member
 FEW_FEATURES = 4  # narrow potentials are wide enough for so many
 MAX_WIDTH = 2**16  # of a layer

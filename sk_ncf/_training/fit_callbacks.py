@@ -48,7 +48,7 @@ def make_model_selection(
         settings.n_iter_no_change,
         estimator.tol,
         estimator.early_stopping and not stream,
-        margin=2.0,
+        margin=1.0,
         doubt=0.5 if n_rows < FEW_ROWS else 1.0,
     )
 
