@@ -34,7 +34,14 @@ def _run(script, picture, *first_on_path):
     )
 
 
-@pytest.mark.parametrize("script", sorted(FOLDER.glob("*.py")), ids=lambda p: p.name)
+FIRST = "plot_two_moons.py"  # runs with the other tests
+SCRIPTS = [
+    pytest.param(path, marks=[] if path.name == FIRST else [pytest.mark.slow])
+    for path in sorted(FOLDER.glob("*.py"))
+]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.name)
 def test_example_runs_without_a_warning_and_saves_its_picture(script, tmp_path):
     for module in NEEDS.get(script.name, []):
         pytest.importorskip(module)

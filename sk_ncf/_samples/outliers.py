@@ -28,6 +28,7 @@ from sk_ncf._samples.sample import RowView, Sample
 
 __all__ = ["OutlierWarning", "far_rows", "weighted_quantile", "without_far_rows"]
 
+CLEAN_ROW = 5.0  # standard deviations of the farthest row of a clean sample
 MIN_ROWS = 16  # distinct rows; among fewer there are no outliers
 LEVELS = (0.5, 0.9)  # quantiles that determine the tail
 Z = ndtri(LEVELS)
@@ -98,7 +99,11 @@ def without_far_rows(
 
 
 def _variance_share(sample: Sample, far: np.ndarray, rest: Sample) -> float:
-    """Largest share of the outliers in the second moment of a feature about the mean."""
+    """Largest share of the outliers in the second moment of a feature about the mean.
+
+    0 if it is not more than that of a row at five standard deviations, which a sample of
+    few rows may have without an error in the data.
+    """
     mean, cov = rest.moments
     weight = np.asarray(sample.weight)[far]
     deviation = np.asarray(sample.X[np.flatnonzero(far)], dtype=np.float64) - mean
@@ -106,7 +111,8 @@ def _variance_share(sample: Sample, far: np.ndarray, rest: Sample) -> float:
         own = np.minimum(weight @ np.square(deviation), np.finfo(float).max / 4)
     others = (1 - weight.sum()) * cov.diagonal()
     total = own + others
-    return float((own[total > 0] / total[total > 0]).max(initial=0.0))
+    share = float((own[total > 0] / total[total > 0]).max(initial=0.0))
+    return share if share > CLEAN_ROW**2 / sample.n_rows else 0.0
 
 
 def far_rows(
