@@ -112,7 +112,7 @@ def _variance_share(sample: Sample, far: np.ndarray, rest: Sample) -> float:
     others = (1 - weight.sum()) * cov.diagonal()
     total = own + others
     share = float((own[total > 0] / total[total > 0]).max(initial=0.0))
-    return share if share > CLEAN_ROW**2 / sample.n_rows else 0.0
+    return share if share > min(0.5, CLEAN_ROW**2 / sample.n_rows) else 0.0
 
 
 def far_rows(
