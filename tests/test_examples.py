@@ -50,9 +50,11 @@ def test_example_runs_without_a_warning_and_saves_its_picture(script, tmp_path):
     picture = tmp_path / "picture.png"
     result = _run(script, picture)
     assert result.returncode == 0, result.stderr
-    # A quick run has too few steps to learn more than the initialization.
+    # A quick run has too few steps to learn more than the initialization, and too few
+    # rows of a class to tell a far one from the others.
     warned = [line for line in result.stderr.splitlines() if "Warning" in line]
-    assert not [line for line in warned if "The fit returns" not in line]
+    expected = ("The fit returns", "lie far outside")
+    assert not [w for w in warned if not any(text in w for text in expected)]
     assert result.stdout
     assert picture.stat().st_size > 10_000
 
