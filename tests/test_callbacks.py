@@ -13,7 +13,7 @@ from torch import nn
 
 from sk_ncf._flow.characteristics import CharacteristicFlow
 from sk_ncf._training.callbacks.learning_rate import PlateauCosine
-from sk_ncf._training.callbacks.model_selection import HeldOutRisk, Stop
+from sk_ncf._training.callbacks.model_selection import ModelSelection, Stop
 from sk_ncf._training.callbacks.weight_average import WeightAverage
 from sk_ncf._training.held_out_risk import held_out_risk
 
@@ -115,13 +115,13 @@ def _select(
     flow = CharacteristicFlow(Bent(PROBLEM.u), PROBLEM.cost)
     schedule = PlateauCosine(max_steps, warmup=5).initialize()
     average = WeightAverage(decay=0.0).initialize()
-    risk = HeldOutRisk(schedule, average, patience, tol, early_stopping).initialize()
+    risk = ModelSelection(schedule, average, patience, tol, early_stopping).initialize()
     optimizer = torch.optim.Adam(flow.potential.parameters())
     schedule.base = [1.0]
     net = SimpleNamespace(module_=flow, history=History(), optimizer_=optimizer)
     average.on_train_begin(net)
     measure = partial(held_out_risk, flow, x, PROBLEM.T(x), weight, weight)
-    risk.judge_on(flow, measure, limit=3)
+    risk.begin(flow, measure, limit=3)
     for bend in bends:
         nn.init.constant_(flow.potential.bend, bend)
         average.on_batch_end(net, training=True)
@@ -132,7 +132,7 @@ def _select(
             Stop(risk).on_epoch_end(net)
         except KeyboardInterrupt:
             break
-    weights, step, _ = risk.chosen(torch.tensor([start_only]))
+    weights, step, _ = risk.selected_weights(torch.tensor([start_only]))
     return risk, next(iter(weights.values())).item(), step.item()
 
 

@@ -16,7 +16,7 @@ from sk_ncf._samples.initial_map import initial_map
 from sk_ncf._samples.outliers import OutlierWarning, far_rows, weighted_quantile
 from sk_ncf._samples.sample import unique_rows
 from sk_ncf._samples.splits import split_samples, training_frames
-from sk_ncf._training.callbacks.model_selection import HeldOutRisk
+from sk_ncf._training.callbacks.model_selection import ModelSelection
 from sk_ncf._training.held_out_risk import Risk, held_out_risk
 from sk_ncf.costs import Lp, SquaredEuclidean
 
@@ -264,7 +264,7 @@ def test_the_energy_distance_decides_where_the_risk_is_in_doubt(opinion, beats):
     none = np.zeros(500)
     noise = 0.1 * np.random.default_rng(1).standard_normal(500)
     start = _risk(x, none, (opinion + noise, none))
-    rule = HeldOutRisk(None, None, 1)
+    rule = ModelSelection(None, None, 1)
     assert rule._beats(start, _risk(none, none, (none, none))).item() is beats
 
 

@@ -7,7 +7,7 @@ from skorch.callbacks import Callback, PrintLog
 
 from sk_ncf._training.callbacks.gradient_clipping import ClipPerPotential
 from sk_ncf._training.callbacks.learning_rate import PlateauCosine
-from sk_ncf._training.callbacks.model_selection import HeldOutRisk, Stop
+from sk_ncf._training.callbacks.model_selection import ModelSelection, Stop
 from sk_ncf._training.callbacks.progress import ProgressBar, TaskEvents, print_line
 from sk_ncf._training.callbacks.weight_average import WeightAverage
 from sk_ncf._training.checkpoint.callback import Checkpoint
@@ -29,7 +29,7 @@ Callbacks = list[
 
 def make_model_selection(
     estimator: TransportParameters, settings: FitSettings, n_rows: int, stream: bool
-) -> HeldOutRisk:
+) -> ModelSelection:
     """The callback that selects weights and ends the training, with its schedule.
 
     Parameters
@@ -42,7 +42,7 @@ def make_model_selection(
         Whether the fit is a :meth:`~sk_ncf.NCFTransport.partial_fit`, which takes one
         pass over the rows and does not stop early.
     """
-    return HeldOutRisk(
+    return ModelSelection(
         PlateauCosine(None if stream else settings.max_iter),
         WeightAverage(),
         settings.n_iter_no_change,
@@ -54,14 +54,14 @@ def make_model_selection(
 
 
 def early_callbacks(
-    estimator: TransportParameters, risk: HeldOutRisk, n_epochs: int | None
+    estimator: TransportParameters, risk: ModelSelection, n_epochs: int | None
 ) -> Callbacks:
     """The package's callbacks, then those of the user and of scikit-learn.
 
     Parameters
     ----------
     estimator : NCFTransport
-    risk : HeldOutRisk
+    risk : ModelSelection
     n_epochs : int or None
         Most epochs of the fit; None for a :meth:`~sk_ncf.NCFTransport.partial_fit`, of
         which scikit-learn's callbacks are not told.
@@ -88,7 +88,7 @@ def early_callbacks(
     return callbacks
 
 
-def late_callbacks(risk: HeldOutRisk, checkpoint: Checkpoint | None) -> Callbacks:
+def late_callbacks(risk: ModelSelection, checkpoint: Checkpoint | None) -> Callbacks:
     """Callbacks that are called after all others, those of the user's net included."""
     first = [] if checkpoint is None else [("checkpoint", checkpoint)]
     return [*first, ("stop", Stop(risk))]

@@ -11,7 +11,7 @@ from skorch import NeuralNet
 from torch import Tensor
 
 from sk_ncf._flow.characteristics import CharacteristicFlow
-from sk_ncf._training.callbacks.model_selection import HeldOutRisk
+from sk_ncf._training.callbacks.model_selection import ModelSelection
 from sk_ncf._training.checkpoint.callback import Checkpoint
 from sk_ncf._training.devices import (
     move_to_device,
@@ -40,12 +40,12 @@ class Trainer:
     ----------
     net : NeuralNet
         Initialised.
-    risk : HeldOutRisk
+    risk : ModelSelection
         One of its callbacks.
     """
 
     net: NeuralNet
-    risk: HeldOutRisk
+    risk: ModelSelection
 
     @property
     def flow(self) -> CharacteristicFlow:
@@ -99,9 +99,9 @@ class Trainer:
             Whether the initial weights are those of an earlier fit.
         """
         # Rows have unit variance: u = 0 has risk 0 and a cost of about n_features / 2.
-        self.risk.judge_on(self.flow, risk, n_features, untrained)
+        self.risk.begin(self.flow, risk, n_features, untrained)
         if warm and self.risk.schedule.step == 0:
-            self.risk.judge_initial()
+            self.risk.add_warm_start()
 
     def train(
         self,
@@ -143,7 +143,7 @@ class Trainer:
         is_initial : ndarray of bool, shape (K,)
             Classes with the initial map.
         """
-        weights, step, is_initial = self.risk.chosen(torch.from_numpy(small))
+        weights, step, is_initial = self.risk.selected_weights(torch.from_numpy(small))
         fitted = copy.deepcopy(self.flow)
         fitted.load_state_dict(weights)
         fitted = fitted.cpu().requires_grad_(False)

@@ -14,7 +14,7 @@ __all__ = ["PlateauCosine"]
 class PlateauCosine(Callback):
     """Learning rate: linear warm-up, constant plateau, then a cosine decay to zero.
 
-    :class:`HeldOutRisk` ends the plateau when the validation risk no longer improves.
+    :class:`ModelSelection` ends the plateau when the validation risk no longer improves.
     At the latest it ends after a fixed share of the steps. The decay takes the remaining
     steps, at most two thirds of the steps taken before it.
 

@@ -13,7 +13,7 @@ from sk_ncf._training.callbacks.learning_rate import PlateauCosine
 from sk_ncf._training.callbacks.weight_average import WeightAverage
 from sk_ncf._training.held_out_risk import Risk
 
-__all__ = ["HeldOutRisk", "Stop"]
+__all__ = ["ModelSelection", "Stop"]
 
 
 MAX_RESTARTS = 6  # from the selected weights, after the risk has diverged
@@ -22,7 +22,7 @@ SURE = 2.0  # standard errors by which the energy distance must be worse for a v
 Weights = dict[str, Tensor]
 
 
-class HeldOutRisk(Callback):
+class ModelSelection(Callback):
     """Evaluates the averaged weights after every epoch, selects weights, and stops.
 
     For every class, the latest weights are selected whose held-out risk is within
@@ -82,12 +82,12 @@ class HeldOutRisk(Callback):
         """Training may go on."""
         self.stop_reason = None
 
-    def judge_on(
+    def begin(
         self,
         flow: CharacteristicFlow,
         measure: Callable[[], Risk],
         limit: float,
-        resting: Any = False,
+        frozen: Any = False,
     ) -> None:
         """Evaluate the initialization and the weights selected so far.
 
@@ -100,11 +100,11 @@ class HeldOutRisk(Callback):
         limit : float
             The risk diverges if it is worse than that of the initialization by this and
             two standard errors.
-        resting : bool or array of bool, shape (K,)
+        frozen : bool or array of bool, shape (K,)
             Classes that are not trained now. Their selected weights stay.
         """
         self.flow, self.measure, self.limit = flow, measure, limit
-        self.resting = torch.as_tensor(resting)
+        self.frozen = torch.as_tensor(frozen)
         live, fresh = _weights(flow), not self.kept_weights
         if fresh:
             flow.potential.reset()
@@ -113,13 +113,13 @@ class HeldOutRisk(Callback):
         self.start = self.measure()
         if fresh:
             none = torch.zeros(len(self.start.value()), dtype=torch.long)
-            self.kept_step, self.best_step, self.n_returns = none, none, none
+            self.kept_step, self.best_step, self.n_restarts = none, none, none
         self.earlier = [(self.start, self.start_weights, 0 * self.kept_step)]
         flow.load_state_dict(self.kept_weights)
         self.best = self.kept = self.start if fresh else self.measure()
         flow.load_state_dict(live)
 
-    def judge_initial(self) -> None:
+    def add_warm_start(self) -> None:
         """Make the weights of a warm start a candidate, beside the initialization."""
         risk = self.measure()
         self.earlier.insert(0, (risk, _weights(self.flow), 0 * self.kept_step))
@@ -139,11 +139,11 @@ class HeldOutRisk(Callback):
         net.history.record("valid_loss", risk.criterion().mean().item())
         self._keep(risk)
         self.average.swap()
-        self._see_whether_to_go_on(risk, net.optimizer_)
+        self._update_stop_reason(risk, net.optimizer_)
 
     def _keep(self, risk: Risk) -> None:
         gain, error = self.best.gain(risk)
-        learning = ~self.resting.to(gain.device)
+        learning = ~self.frozen.to(gain.device)
         good = learning & ((gain > 0) | (-gain <= self._may_be_behind(error)))
         self.kept = risk.where(good, self.kept)
         self.kept_weights = _of_classes(good, _weights(self.flow), self.kept_weights)
@@ -158,33 +158,33 @@ class HeldOutRisk(Callback):
         gained, _ = self.start.gain(self.best)
         return torch.minimum(self.margin * error, 0.1 * gained)
 
-    def _see_whether_to_go_on(
-        self, risk: Risk, optimizer: torch.optim.Optimizer
-    ) -> None:
+    def _update_stop_reason(self, risk: Risk, optimizer: torch.optim.Optimizer) -> None:
         step, schedule = self.schedule.step, self.schedule
         best_step = self.best_step.max().item()
         stalled = self.early_stopping and step - best_step >= self.patience
         # A high risk in the warm-up can still decrease.
-        astray = self._astray(risk).cpu() & (step > schedule.warmup)
-        self.n_returns = self.n_returns + astray
-        if (self.n_returns > MAX_RESTARTS).all():
+        diverging = self._diverges(risk).cpu() & (step > schedule.warmup)
+        self.n_restarts = self.n_restarts + diverging
+        if (self.n_restarts > MAX_RESTARTS).all():
             self.stop_reason = "diverged"
         elif step >= schedule.end:
             in_full = schedule.end == schedule.max_steps
             self.stop_reason = "max_iter" if in_full else "converged"
-        elif stalled and schedule.turn is None and best_step == 0 and not astray.any():
+        elif (
+            stalled and schedule.turn is None and best_step == 0 and not diverging.any()
+        ):
             self.stop_reason = "initialization"
-        elif stalled and not astray.all():
+        elif stalled and not diverging.all():
             schedule.start_decay()
-        if astray.any() and self.stop_reason is None:
-            self._return(astray, optimizer)
+        if diverging.any() and self.stop_reason is None:
+            self._restart(diverging, optimizer)
 
-    def _astray(self, risk: Risk) -> Tensor:
+    def _diverges(self, risk: Risk) -> Tensor:
         """Mask of the classes whose risk diverges, or is not a number."""
         gain, error = self.start.gain(risk)
         return ~(-gain < self.limit + 2 * error)
 
-    def _return(self, classes: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    def _restart(self, classes: Tensor, optimizer: torch.optim.Optimizer) -> None:
         """Restart these classes from their selected weights, with smaller steps."""
         live = _weights(self.flow)
         self.flow.load_state_dict(_of_classes(classes, self.kept_weights, live))
@@ -192,7 +192,7 @@ class HeldOutRisk(Callback):
         self.average.restart()
         self.schedule.slow_down(3.0 ** -classes.double().mean().item())
 
-    def chosen(self, start_only: Tensor) -> tuple[Weights, Tensor, Tensor]:
+    def selected_weights(self, start_only: Tensor) -> tuple[Weights, Tensor, Tensor]:
         """The selected weights, or those of the initialization if these are as good.
 
         Parameters
@@ -254,14 +254,14 @@ def _of_classes(mask: Tensor, weights: Weights, others: Weights) -> Weights:
 
 
 class Stop(Callback):
-    """Ends the training if :class:`HeldOutRisk` says so; called after all others.
+    """Ends the training if :class:`ModelSelection` says so; called after all others.
 
     Parameters
     ----------
-    risk : HeldOutRisk
+    risk : ModelSelection
     """
 
-    def __init__(self, risk: HeldOutRisk) -> None:
+    def __init__(self, risk: ModelSelection) -> None:
         self.risk = risk
 
     def on_epoch_end(

@@ -25,7 +25,7 @@ from skorch.callbacks import Callback
 from sk_ncf._files import SUFFIX
 from sk_ncf._inputs.warn import warn
 from sk_ncf._samples.sample import Sample
-from sk_ncf._training.callbacks.model_selection import HeldOutRisk
+from sk_ncf._training.callbacks.model_selection import ModelSelection
 from sk_ncf._training.checkpoint.files import read_checkpoint, write_checkpoint
 from sk_ncf._training.checkpoint.fingerprint import hash_inputs
 from sk_ncf._training.checkpoint.state import (
@@ -96,7 +96,7 @@ class Checkpoint(Callback):
 
     path: Path
     fingerprint: str
-    risk: HeldOutRisk
+    risk: ModelSelection
 
     def __init__(self, folder: Path, digest: "hashlib.blake2b") -> None:
         self.folder = folder
@@ -106,7 +106,7 @@ class Checkpoint(Callback):
         self,
         net: NeuralNet,
         sampler: PairSampler,
-        risk: HeldOutRisk,
+        risk: ModelSelection,
         rng: np.random.RandomState,
     ) -> None:
         """Continue from the checkpoint of this fit, if there is one.
@@ -116,7 +116,7 @@ class Checkpoint(Callback):
         net : NeuralNet
             About to be trained.
         sampler : PairSampler
-        risk : HeldOutRisk
+        risk : ModelSelection
             With the risk of the initial weights.
         rng : RandomState
             Generator of the fit, in its last state before the training.

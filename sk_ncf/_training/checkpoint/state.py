@@ -8,7 +8,7 @@ import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 
-from sk_ncf._training.callbacks.model_selection import HeldOutRisk
+from sk_ncf._training.callbacks.model_selection import ModelSelection
 from sk_ncf._training.minibatches import PairSampler
 
 __all__ = ["restore_training_state", "training_state"]
@@ -16,13 +16,13 @@ __all__ = ["restore_training_state", "training_state"]
 # Attributes of the callbacks that a step changes.
 SCHEDULE_STATE = ("step", "turn", "base", "end")
 AVERAGE_STATE = ("average", "step")
-SELECTION_STATE = ("kept_weights", "kept_step", "best_step", "n_returns")
+SELECTION_STATE = ("kept_weights", "kept_step", "best_step", "n_restarts")
 RISKS = ("best", "kept")  # the row weights in them are recomputed
 _UNSUPPORTED = object()
 
 
 def training_state(
-    net: NeuralNet, sampler: PairSampler, risk: HeldOutRisk
+    net: NeuralNet, sampler: PairSampler, risk: ModelSelection
 ) -> dict[str, Any]:
     """The state of a fit between two epochs."""
     risks = {name: getattr(risk, name).values() for name in RISKS}
@@ -45,7 +45,7 @@ def training_state(
 
 
 def restore_training_state(
-    state: dict[str, Any], net: NeuralNet, sampler: PairSampler, risk: HeldOutRisk
+    state: dict[str, Any], net: NeuralNet, sampler: PairSampler, risk: ModelSelection
 ) -> None:
     """Put all values back where :func:`training_state` took them from.
 
@@ -68,7 +68,7 @@ def restore_training_state(
 
 
 def _restore_callbacks(
-    state: dict[str, Any], net: NeuralNet, risk: HeldOutRisk
+    state: dict[str, Any], net: NeuralNet, risk: ModelSelection
 ) -> None:
     risk.schedule.__dict__.update(state["schedule"])
     average = state["average"]
