@@ -295,3 +295,10 @@ def test_training_rows_have_the_moments_of_all_rows():
             found = weighted_moments(moved.forward(fold.X), fold.weight)
             for value, expected in zip(found, whole, strict=True):
                 np.testing.assert_allclose(value, expected, atol=1e-4)
+
+
+def test_a_row_at_the_mean_is_mapped_to_the_mean():
+    """Its distance from the mean, by which far rows are scaled down, is zero."""
+    X = np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, -1.0]] * 8)
+    transport = start_map().fit(X, X_target=2 * X + 3)
+    np.testing.assert_allclose(transport.transform([[0.0, 0.0]]), [[3.0, 3.0]])

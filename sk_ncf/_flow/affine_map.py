@@ -61,7 +61,8 @@ class AffineMap:
         are returned without a copy.
         """
         with np.errstate(over="ignore", invalid="ignore"):
-            factor = MAPPED_RADIUS * self.radius / _lengths(rows)
+            lengths = np.maximum(_lengths(rows), np.finfo(np.float64).tiny)
+            factor = MAPPED_RADIUS * self.radius / lengths
         return rows * np.minimum(1.0, factor)[:, None] if (factor < 1).any() else rows
 
 
