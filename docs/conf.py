@@ -11,6 +11,9 @@ HERE = Path(__file__).parent
 # The examples of the gallery: quick runs unless SK_NCF_QUICK=0 is set.
 os.environ.setdefault("SK_NCF_QUICK", "1")
 warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
+# Quick runs have too few steps to learn more than the initialization, and few rows.
+warnings.filterwarnings("ignore", message="The fit returns")
+warnings.filterwarnings("ignore", message=".* lie far outside the rest")
 
 project = "sk_ncf"
 author = "sk_ncf developers"
