@@ -13,7 +13,7 @@ from sk_ncf._training.budget import (
     MIN_ROWS,
     auto_max_iter,
     auto_patience,
-    effective_size,
+    balanced_size,
     epoch_length,
     warmup_steps,
 )
@@ -32,9 +32,9 @@ def test_more_rows_never_get_fewer_steps_nor_proportionally_more():
     assert (steps[0], steps[-1]) == (30, 5000)
 
 
-def test_effective_size_is_that_of_equal_sides_with_the_same_variance():
+def test_balanced_size_is_that_of_equal_sides_with_the_same_variance():
     for n, m in ((10, 10), (10, 1000), (3, 4)):
-        k = effective_size(n, m)
+        k = balanced_size(n, m)
         assert 2 / k == pytest.approx(1 / n + 1 / m)
         assert min(n, m) <= k <= 2 * min(n, m)
 

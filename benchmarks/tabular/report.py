@@ -26,7 +26,7 @@ class Verdict(NamedTuple):
 
     @property
     def passes(self):
-        """Whether no condition is missed among those that were judged."""
+        """Whether no condition is missed among those that were evaluated."""
         ratios = (self.best, self.no_map, self.linear, self.corrupt)
         return self.complete and all(ratio is None for ratio in ratios)
 

@@ -5,7 +5,7 @@ import math
 __all__ = [
     "auto_max_iter",
     "auto_patience",
-    "effective_size",
+    "balanced_size",
     "epoch_length",
     "too_few_rows",
     "warmup_steps",
@@ -17,7 +17,7 @@ MIN_EPOCH = 10  # steps between two of them
 MAX_WARMUP = 100
 
 
-def effective_size(n_source: float, n_target: float) -> float:
+def balanced_size(n_source: float, n_target: float) -> float:
     """Rows of each side of a balanced problem with the same sampling error.
 
     The variance of a difference between two samples is proportional to 1/n + 1/m. The

@@ -11,7 +11,6 @@ from sk_ncf._training.parameters import TransportParameters
 
 __all__ = [
     "FEW_ROWS",
-    "MANY_ROWS",
     "FitSettings",
     "auto_settings",
     "check_layer_sizes",
@@ -46,7 +45,7 @@ def resolve_settings(
     ----------
     estimator : NCFTransport
     n_samples : float
-        Distinct rows of each side (:func:`~sk_ncf._training.budget.effective_size`).
+        Distinct rows of each side (:func:`~sk_ncf._training.budget.balanced_size`).
     ensemble_size : int
     n_classes : int
     """

@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 
 from sk_ncf._flow.characteristics import CharacteristicFlow
 from sk_ncf._flow.preconditioner import Preconditioner
-from sk_ncf._training.budget import effective_size, epoch_length, too_few_rows
+from sk_ncf._training.budget import balanced_size, epoch_length, too_few_rows
 from sk_ncf._training.checkpoint.callback import Checkpoint, make_checkpoint
 from sk_ncf._training.defaults import (
     FitSettings,
@@ -105,7 +105,7 @@ class FitSession:
         )
         sides = zip(*samples, strict=True)
         sizes = [sum(s.n_rows for s in side if s is not None) for side in sides]
-        self.n_samples, self.n_effective = max(sizes), effective_size(*sizes)
+        self.n_samples, self.n_balanced = max(sizes), balanced_size(*sizes)
         self.weight_to_split = share_to_split(samples)
         self.ensemble_size = resolve_ensemble_size(
             estimator, self.n_samples, self.n_potentials, stream
@@ -179,7 +179,7 @@ class FitSession:
         session.n_features = estimator.n_features_in_
         session.preconditioners = estimator.preconditioners_
         session.n_classes = len(session.preconditioners)
-        session.n_samples = session.n_effective = n_samples  # streams have no budget
+        session.n_samples = session.n_balanced = n_samples  # streams have no budget
         session.ensemble_size, session.data = ensemble_size, FitData(session.n_classes)
         session.data.score_rows = estimator._score_rows
         session.data.supports = supports
@@ -220,7 +220,7 @@ class FitSession:
     def _too_few_rows(self, previous: CharacteristicFlow | None) -> bool:
         """Whether the initialization is kept: no validation split could show more."""
         selects = self._parameters.early_stopping and not self.stream
-        few = selects and previous is None and too_few_rows(self.n_effective)
+        few = selects and previous is None and too_few_rows(self.n_balanced)
         return few or bool(self.data.too_small(self.shared).all())
 
     def _samples(self, pairs: Sequence[RowPair]) -> list[SamplePair]:
@@ -251,7 +251,7 @@ class FitSession:
     @property
     def _settings(self) -> FitSettings:
         return resolve_settings(
-            self._parameters, self.n_effective, self.ensemble_size, self.n_classes
+            self._parameters, self.n_balanced, self.ensemble_size, self.n_classes
         )
 
     def _device(self) -> torch.device:
