@@ -62,6 +62,10 @@ class BasePotential(nn.Module):
         """Set u = 0 everywhere."""
         raise NotImplementedError
 
+    def multiply_by(self, factor: Tensor) -> None:
+        """Replace the potentials by their products with factors, of shape [K]."""
+        raise NotImplementedError
+
     def select_class(self, k: int) -> Self:
         """The potential of class k alone."""
         raise NotImplementedError
@@ -121,6 +125,11 @@ class Potential(BasePotential):
     def reset(self) -> None:
         """Set u = 0 everywhere."""
         self.output_weight.zero_()
+
+    @torch.no_grad()
+    def multiply_by(self, factor: Tensor) -> None:
+        """Replace the potentials by their products with factors, of shape [K]."""
+        self.output_weight.mul_(factor[:, None, None])
 
     def select_class(self, k: int) -> Self:
         """Potential number k alone."""
@@ -188,6 +197,11 @@ class ModulePotential(BasePotential):
         """Set u = 0 everywhere."""
         self.scale.zero_()
 
+    @torch.no_grad()
+    def multiply_by(self, factor: Tensor) -> None:
+        """Replace the potential by its product with a factor, of shape [1]."""
+        self.scale.mul_(factor[0])
+
     def select_class(self, k: int) -> Self:
         """This potential, the only one."""
         return self
@@ -221,6 +235,10 @@ class MeanPotential(BasePotential):
     def reset(self) -> None:
         """Set u = 0 everywhere."""
         self.members.reset()
+
+    def multiply_by(self, factor: Tensor) -> None:
+        """Replace the potentials by their products with factors, of shape [K]."""
+        self.members.multiply_by(factor.repeat_interleave(self.ensemble_size))
 
     def select_class(self, k: int) -> Self:
         """The mean of the members of class k."""

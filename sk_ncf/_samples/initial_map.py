@@ -11,11 +11,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial.distance import cdist
+import torch
+from torch import Tensor
 
 from sk_ncf._flow.moments import effective_size, weighted_moments
 from sk_ncf._flow.preconditioner import QUADRATIC, Preconditioner
-from sk_ncf._samples.outliers import weighted_quantile
+from sk_ncf._samples.paired_comparison import (
+    energy_contributions,
+    variance_of_mean,
+    weighted_mean,
+    winsorised,
+)
 from sk_ncf._samples.sample import Sample
 from sk_ncf.costs import Cost
 
@@ -29,7 +35,6 @@ ROWS_PER_PARAMETER = 20  # of the Gaussian map, from which N_ERRORS_MANY is used
 N_ERRORS_FEW = 0.5  # standard errors of the risk by which a simpler map must be better
 N_ERRORS_MANY = 2.0
 N_ERRORS_ENERGY = 2.0  # of the energy distance, from which it matters
-MAX_DEVIATION = 5.0  # robust standard deviations; larger differences are winsorised
 
 WeightedArray = tuple[np.ndarray, np.ndarray]  # rows (n, d), weights (n,)
 Pair = tuple[np.ndarray, np.ndarray]  # of source rows (n,), of target rows (m,)
@@ -148,27 +153,11 @@ def _criteria(
     mapped = frame.target.inverse(frame.source.forward(X)) / unit
     back = frame.source.inverse(frame.target.forward(Y)) / unit
     share_x, share_y = weight_x / weight_x.sum(), weight_y / weight_y.sum()
-    of_x, from_y = _energy_contributions(mapped, Y / unit, share_x, share_y)
-    of_y, from_x = _energy_contributions(back, X / unit, share_y, share_x)
-    return _Criteria(risk, (of_x + from_x, of_y + from_y), (weight_x, weight_y))
-
-
-def _energy_contributions(
-    mapped: np.ndarray,
-    reference: np.ndarray,
-    weight: np.ndarray,
-    reference_weight: np.ndarray,
-) -> Pair:
-    """Contributions of mapped rows and of reference rows to their energy distance.
-
-    They are of the first order, as in :mod:`sk_ncf._training.held_out_risk`; those of
-    the reference rows have mean zero.
-    """
-    between, within = cdist(mapped, reference), cdist(mapped, mapped) @ weight
-    within = within / np.maximum(1 - weight, 0.5)  # without pairs of a row and itself
-    to_mapped = 2 * weight @ between
-    own = 2 * (between @ reference_weight - within) + within @ weight
-    return own, to_mapped - to_mapped @ reference_weight
+    weights = _tensors(share_x, share_y)
+    of_x, from_y = energy_contributions(*_tensors(mapped, Y / unit), *weights)
+    of_y, from_x = energy_contributions(*_tensors(back, X / unit), *weights[::-1])
+    energy = (of_x + from_x)[0].numpy(), (of_y + from_y)[0].numpy()
+    return _Criteria(risk, energy, (weight_x, weight_y))
 
 
 def _is_better(candidate: _Criteria, other: _Criteria, n_errors: float) -> bool:
@@ -188,17 +177,15 @@ def _gain(
     values: Pair, others: Pair, weights: Pair, winsorise: bool = False
 ) -> tuple[float, float]:
     """The decrease from `values` to `others`, and its standard error."""
-    x, y = values[0] - others[0], values[1] - others[1]
+    weight_x, weight_y = _tensors(*weights)
+    x, y = _tensors(values[0] - others[0], others[1] - values[1])
     if winsorise:
-        both, weight = np.concatenate([x, -y]), np.concatenate(weights)
-        (centre,) = weighted_quantile(both, weight, [0.5])
-        half, most = weighted_quantile(np.abs(both - centre), weight, [0.5, 0.9])
-        limit = MAX_DEVIATION * max(half / 0.6745, most / 1.6449)
-        x = np.clip(x, centre - limit, centre + limit)
-        y = np.clip(y, -centre - limit, -centre + limit)
-    means = [float(z @ w) for z, w in zip((x, y), weights, strict=True)]
-    variance = sum(
-        np.square(w * (z - mean)).sum()
-        for z, w, mean in zip((x, y), weights, means, strict=True)
-    )
-    return sum(means), float(np.sqrt(variance))
+        x, y = winsorised(x, y, weight_x, weight_y)
+    difference = weighted_mean(x, weight_x) - weighted_mean(y, weight_y)
+    variance = variance_of_mean(x, weight_x) + variance_of_mean(y, weight_y)
+    return difference.item(), variance.sqrt().item()
+
+
+def _tensors(*arrays: np.ndarray) -> list[Tensor]:
+    """The arrays with a leading axis of one potential."""
+    return [torch.from_numpy(array[None]) for array in arrays]

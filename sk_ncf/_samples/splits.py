@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 MAX_HELD_OUT = 4096  # rows of a sample, over all members
-MIN_HELD_OUT = 64  # rows of a sample that a member holds out,
+MIN_HELD_OUT = 32  # rows of a sample that a member holds out,
 MAX_FRACTION = 0.25  # but not more than this fraction
 MAX_RESERVED = 1024  # rows for the score
 RESERVED_FRACTION = 0.05

@@ -42,6 +42,7 @@ def make_model_selection(
         Whether the fit is a :meth:`~sk_ncf.NCFTransport.partial_fit`, which takes one
         pass over the rows and does not stop early.
     """
+    few = n_rows < FEW_ROWS
     return ModelSelection(
         PlateauCosine(None if stream else settings.max_iter),
         WeightAverage(),
@@ -49,7 +50,8 @@ def make_model_selection(
         estimator.tol,
         estimator.early_stopping and not stream,
         margin=1.0,
-        doubt=0.5 if n_rows < FEW_ROWS else 1.0,
+        doubt=0.5 if few else 1.0,
+        rescale=few and estimator.early_stopping and not stream,
     )
 
 

@@ -1,7 +1,7 @@
 """The held-out semi-dual risk: a score for transport maps without the true map."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,12 +9,17 @@ import torch
 from torch import Tensor
 
 from sk_ncf._flow.characteristics import CharacteristicFlow
+from sk_ncf._samples.paired_comparison import (
+    energy_contributions,
+    variance_of_mean,
+    weighted_mean,
+    winsorised,
+)
 
 __all__ = ["VALUES", "Risk", "held_out_risk", "matching_risk", "of_first_process"]
 
 VALUES = ("source", "target", "gap", "energy_x", "energy_y")  # of a Risk, row by row
 MAX_PAIRS = 2**20  # pairs of rows in the energy distance, of all potentials together
-WINSORISED_AT = 5.0  # robust standard deviations from the median
 
 
 @dataclass
@@ -64,12 +69,13 @@ class Risk:
     def value(self) -> Tensor:
         """J = E u(x, 0) - E min_x [u(x, 0) + c(x, y)] of every class."""
         return self._of_classes(
-            _mean(self.source, self.weight_x) - _mean(self.target, self.weight_y)
+            weighted_mean(self.source, self.weight_x)
+            - weighted_mean(self.target, self.weight_y)
         )
 
     def criterion(self) -> Tensor:
         """The selection criterion: J plus the mean gap at the feet."""
-        return self.value() + self._of_classes(_mean(self.gap, self.weight_y))
+        return self.value() + self._of_classes(weighted_mean(self.gap, self.weight_y))
 
     def gain(self, other: "Risk") -> tuple[Tensor, Tensor]:
         r"""How much lower the criterion of another map is, and its standard error.
@@ -77,13 +83,12 @@ class Risk:
         Both maps are evaluated on the same rows, so their differences are compared:
         :math:`u(x, 0) - u_1(x, 0)` and, with the opposite sign, the differences of the
         minima. If y is near T(x), both have almost the same distribution. They are
-        winsorised at `WINSORISED_AT` robust standard deviations from its median (Huber,
-        Robust statistics, 1981), so that no single row decides.
+        winsorised around its median, so that no single row decides.
         """
         x = self.source - other.source
         y = self.target - other.target - self.gap + other.gap
-        winsorised = _winsorised(x, y, self.weight_x, self.weight_y)
-        return self._difference(winsorised, (self.weight_x, self.weight_y))
+        clipped = winsorised(x, y, self.weight_x, self.weight_y)
+        return self._difference(clipped, (self.weight_x, self.weight_y))
 
     def energy_gain(self, other: "Risk") -> tuple[Tensor, Tensor]:
         """How much lower the energy distance of another map is, and its standard error."""
@@ -100,10 +105,10 @@ class Risk:
     ) -> tuple[Tensor, Tensor]:
         """Mean of the first minus mean of the second, and its standard error."""
         (first, second), (weight, other_weight) = values, weights
-        variance = _variance_of_mean(first, weight)
-        variance = variance + _variance_of_mean(second, other_weight)
+        variance = variance_of_mean(first, weight)
+        variance = variance + variance_of_mean(second, other_weight)
         error = (self._of_classes(variance) / self.ensemble_size).sqrt()
-        difference = _mean(first, weight) - _mean(second, other_weight)
+        difference = weighted_mean(first, weight) - weighted_mean(second, other_weight)
         return self._of_classes(difference), error
 
     def where(self, classes: Tensor, other: "Risk") -> "Risk":
@@ -118,43 +123,6 @@ class Risk:
     def _of_classes(self, values: Tensor) -> Tensor:
         """The mean over the members of every class."""
         return values.unflatten(0, (-1, self.ensemble_size)).mean(1)
-
-
-def _mean(values: Tensor, weight: Tensor) -> Tensor:
-    return (weight * values).sum(-1)
-
-
-def _variance_of_mean(values: Tensor, weight: Tensor) -> Tensor:
-    deviation = values - _mean(values, weight).unsqueeze(-1)
-    return (weight * deviation).square().sum(-1)
-
-
-def _winsorised(
-    x: Tensor, y: Tensor, weight_x: Tensor, weight_y: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Both samples of values, clipped around their common median."""
-    both = torch.cat([x, y], -1)
-    weight = torch.cat([weight_x, weight_y], -1)
-    (centre,) = _quantiles(both, weight, 0.5)
-    median, ninth = _quantiles((both - centre).abs(), weight, 0.5, 0.9)
-    # The median deviation is 0 if more than half of the values are equal. The numbers
-    # are the quantiles of a standard normal deviation.
-    deviation = torch.where(median > 0, median / 0.6745, ninth / 1.6449)
-    limit = WINSORISED_AT * deviation
-    clipped = torch.maximum(torch.minimum(both, centre + limit), centre - limit)
-    clipped = torch.where(both.isfinite(), clipped, torch.nan)
-    of_x, of_y = clipped.split([x.shape[-1], y.shape[-1]], -1)
-    return of_x, of_y
-
-
-def _quantiles(values: Tensor, weight: Tensor, *levels: float) -> Iterator[Tensor]:
-    """Weighted quantiles along the last axis of [K, n], each of shape [K, 1]."""
-    values, order = values.sort(-1)
-    cumulative = weight.gather(-1, order).cumsum(-1)
-    last = values.shape[-1] - 1
-    for level in levels:
-        place = torch.searchsorted(cumulative, level * cumulative[:, -1:].contiguous())
-        yield values.gather(-1, place.clamp_max(last))
 
 
 def of_first_process(evaluate: Callable[[], Risk]) -> Callable[[], Risk]:
@@ -219,15 +187,13 @@ def _energy_contributions(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     r"""Contributions of rows to the energy distances, and the weights of these rows.
 
-    The energy distance is :math:`2 E|T(x) - y| - E|T(x) - T(x')|`, up to the term
-    :math:`-E|y - y'|`, which does not depend on the map. Row x contributes that value
-    plus the deviation of :math:`2 E|T(x) - y| - 2 E|T(x) - T(x')|` from its mean: the
-    first order of Hoeffding's decomposition, which gives the standard error.
+    They are those of :func:`~sk_ncf._samples.paired_comparison.energy_contributions`,
+    summed over both directions.
     """
     (x, weight_x), (y, weight_y) = _subsample(x, weight_x), _subsample(y, weight_y)
     head, foot = flow.head(x), flow.inverse(y, 3)
-    of_x, from_y = _contributions(head, y, weight_x, weight_y)
-    of_y, from_x = _contributions(foot, x, weight_y, weight_x)
+    of_x, from_y = energy_contributions(head, y, weight_x, weight_y)
+    of_y, from_x = energy_contributions(foot, x, weight_y, weight_x)
     return of_x + from_x, of_y + from_y, weight_x, weight_y
 
 
@@ -237,20 +203,6 @@ def _subsample(rows: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     step = -(-rows.shape[-2] // at_most)
     rows, weight = rows[..., ::step, :], weight[..., ::step]
     return rows, weight / weight.sum(-1, keepdim=True)
-
-
-def _contributions(
-    mapped: Tensor, reference: Tensor, weight: Tensor, weight_reference: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Contributions of mapped rows, and of reference rows, whose mean is zero."""
-    between = torch.cdist(mapped, reference)
-    within = torch.cdist(mapped, mapped) @ weight.unsqueeze(-1)
-    within = within / (1 - weight).clamp_min(0.5).unsqueeze(-1)  # no pair with itself
-    to_reference = between @ weight_reference.unsqueeze(-1)
-    to_mapped = 2 * (weight.unsqueeze(-2) @ between).squeeze(-2)
-    within, to_reference = within.squeeze(-1), to_reference.squeeze(-1)
-    own = 2 * (to_reference - within) + _mean(within, weight)[:, None]
-    return own, to_mapped - _mean(to_mapped, weight_reference)[:, None]
 
 
 @torch.no_grad()
