@@ -108,14 +108,18 @@ def _select(
     early_stopping=True,
     max_steps=10_000,
     start_only=False,
+    potential=None,
+    rescale=False,
 ):
     """The rule after epochs of 10 steps with these bends; ends where the rule does."""
     x = PROBLEM.sample(400)
     weight = torch.full((1, 400), 1 / 400, dtype=torch.float64)
-    flow = CharacteristicFlow(Bent(PROBLEM.u), PROBLEM.cost)
+    flow = CharacteristicFlow(potential or Bent(PROBLEM.u), PROBLEM.cost)
     schedule = PlateauCosine(max_steps, warmup=5).initialize()
     average = WeightAverage(decay=0.0).initialize()
-    risk = ModelSelection(schedule, average, patience, tol, early_stopping).initialize()
+    risk = ModelSelection(
+        schedule, average, patience, tol, early_stopping, rescale=rescale
+    ).initialize()
     optimizer = torch.optim.Adam(flow.potential.parameters())
     schedule.base = [1.0]
     net = SimpleNamespace(module_=flow, history=History(), optimizer_=optimizer)
@@ -169,6 +173,33 @@ def test_the_seventh_useless_epoch_ends_the_training_and_none_is_kept(bend):
     assert risk.stop_reason == "diverged"
     assert (kept, step) == (pytest.approx(0.1), 10)
     assert risk.schedule.step == 80
+
+
+class Multiple(ExactPotential):
+    """The exact potential times a factor; it starts at the factor 0."""
+
+    def value_and_gradient(self, x, t):
+        exact = ExactPotential(self.u).value_and_gradient(x, t)
+        return tuple(self.bend * value for value in exact)
+
+    def reset(self):
+        with torch.no_grad():
+            self.bend.zero_()
+
+    @torch.no_grad()
+    def multiply_by(self, factor):
+        self.bend.mul_(factor[0])
+
+
+@pytest.mark.parametrize("factor", [0.8, 0.9, 1.0, 1.25])
+def test_a_potential_of_the_wrong_size_is_multiplied_by_the_best_factor(factor):
+    kept = _select([factor], potential=Multiple(PROBLEM.u), rescale=True)[1]
+    assert abs(kept - 1) <= 0.02 + 0.1 * abs(factor - 1)
+    assert _select([factor], potential=Multiple(PROBLEM.u))[1] == pytest.approx(factor)
+
+
+def test_a_start_that_is_kept_is_not_rescaled():
+    assert _select([0.5], rescale=True, start_only=True)[1] == pytest.approx(0.4)
 
 
 def test_a_class_with_too_few_rows_keeps_the_start():

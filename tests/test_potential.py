@@ -237,3 +237,21 @@ def test_without_gradients_blocks_of_rows_are_joined_in_order(monkeypatch):
         joined = potential.value_and_gradient(x, t)
     for ours, wanted in zip(joined, whole, strict=True):
         torch.testing.assert_close(ours, wanted)
+
+
+@pytest.mark.parametrize(
+    ("make", "n"),
+    [
+        (lambda: _potential(2), 2),
+        (lambda: MeanPotential(_potential(6), 3), 2),
+        (lambda: ModulePotential(_Own(_potential(), False)), 1),
+    ],
+)
+def test_multiplying_a_potential_multiplies_its_value_and_its_gradient(make, n):
+    potential, x, t = make(), _rows(n, N, D), torch.rand(n, N)
+    factor = torch.tensor([0.5, -2.0])[:n]
+    before = potential.value_and_gradient(x, t)
+    potential.multiply_by(factor)
+    u, p = potential.value_and_gradient(x, t)
+    torch.testing.assert_close(u, factor[:, None] * before[0])
+    torch.testing.assert_close(p, factor[:, None, None] * before[1])
