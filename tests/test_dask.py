@@ -20,7 +20,7 @@ X, Y = two_samples()
 
 @pytest.fixture(scope="module")
 def client():
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     patient = {
         f"distributed.comm.timeouts.{name}": "120s" for name in ("connect", "tcp")
     }

@@ -157,7 +157,8 @@ def test_the_way_back_leads_home(cost, pair):
 def test_the_map_is_never_worse_than_its_start_on_held_out_rows(cost, pair, rate):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Training diverged")
-        transport = _fit(cost, *pair, max_iter=20, learning_rate_init=rate)
+        options = {"max_iter": 20, "learning_rate_init": rate, "device": "cpu"}
+        transport = _fit(cost, *pair, **options)
     if transport.net_ is None:  # too few rows: it is the start
         return
     risk = dict(transport.net_.callbacks_)["held_out_risk"]

@@ -1,4 +1,4 @@
-"""Protection from hanging in a forked process, whose thread pools no longer exist."""
+"""Protection from what a forked process does not have: thread pools, and the GPU."""
 
 import os
 import threading
@@ -8,9 +8,15 @@ from contextlib import contextmanager
 import torch
 from threadpoolctl import threadpool_limits
 
-__all__ = ["one_thread_after_fork"]
+__all__ = ["gpu_lost_by_fork", "one_thread_after_fork"]
 
 _surviving_thread: int | None = None  # the only thread that a fork copies
+_gpu_in_use = False  # when this process, or one before it, was forked
+
+
+def _remember_gpu() -> None:
+    global _gpu_in_use
+    _gpu_in_use = _gpu_in_use or torch.cuda.is_initialized()
 
 
 def _remember_thread() -> None:
@@ -19,7 +25,15 @@ def _remember_thread() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_remember_thread)
+    os.register_at_fork(before=_remember_gpu, after_in_child=_remember_thread)
+
+
+def gpu_lost_by_fork() -> bool:
+    """Whether this process is a fork of one that had used the GPU.
+
+    CUDA cannot be initialized again in such a process.
+    """
+    return _gpu_in_use and _surviving_thread is not None
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import torch
 from skorch import NeuralNet
 from torch import Tensor, nn
 
+from sk_ncf._flow.fork_safety import gpu_lost_by_fork
 from sk_ncf._inputs.types import Device, Seed
 
 if TYPE_CHECKING:
@@ -26,15 +27,24 @@ __all__ = [
 def resolve_device(device: Device) -> torch.device:
     """The torch device of a name; "auto" is "cuda" if there is one, else "cpu".
 
-    "auto" is never "mps": the matrices are small, and that device has no float64.
+    "auto" is never "mps": the matrices are small, and that device has no float64. In a
+    fork of a process that has used the GPU, "auto" is "cpu".
 
     Raises
     ------
     ValueError
-        If this machine has no such device, or torch does not know the name.
+        If this machine has no such device, if torch does not know the name, or if the
+        process is a fork that cannot use the GPU.
     """
     if isinstance(device, str) and device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        usable = torch.cuda.is_available() and not gpu_lost_by_fork()
+        return torch.device("cuda" if usable else "cpu")
+    if str(device).startswith("cuda") and gpu_lost_by_fork():
+        raise ValueError(
+            f"device must be 'auto' or 'cpu' here, got {str(device)!r}: this process was "
+            "forked from one that had used the GPU, and CUDA cannot be initialized again. "
+            "Start it with the method 'spawn' to use the GPU."
+        )
     try:
         found = torch.device(device)
         # "meta" is a device for torch, with tensors that have no values.
