@@ -29,12 +29,14 @@ class ModelSelection(Callback):
     """Evaluates the averaged weights after every epoch, selects weights, and stops.
 
     For every class, the latest weights are selected whose held-out risk is within
-    `margin` standard errors of the best. All differences are paired. The selected weights
-    are used if they are better than the initialization (and than the weights of a warm
-    start); otherwise these are used. Better means that the risk is lower by `tol`, and
-    by `doubt` standard errors, or together with the energy distance by as much. If the
-    energy distance is worse by two of its standard errors, the risk must be lower by two
-    of its own.
+    `margin` standard errors of the best, or within two if their energy distance is lower
+    than that of the weights selected before. All differences are paired. The selected
+    weights are used if they are better than the initialization (and than the weights of
+    a warm start); otherwise these are used. Better means one of two things. The risk is
+    lower by `tol`, and by `doubt` standard errors, or together with the energy distance
+    by as much; if the energy distance is worse by two of its standard errors, the risk
+    must be lower by two of its own. Or the energy distance is lower by 2 - `doubt` of its
+    standard errors, and the risk not worse by two of its own.
 
     If the risk of a class diverges, far above that of the initialization, training
     restarts from the selected weights with a third of the learning rate (with many
@@ -152,7 +154,9 @@ class ModelSelection(Callback):
     def _keep(self, risk: Risk) -> None:
         gain, error = self.best.gain(risk)
         learning = ~self.frozen.to(gain.device)
-        good = learning & ((gain > 0) | (-gain <= self._may_be_behind(error)))
+        close = -gain <= self._may_be_behind(error)
+        closer_rows = self.kept.energy_gain(risk)[0] > 0
+        good = learning & ((gain > 0) | close | (closer_rows & (-gain < SURE * error)))
         self.kept = risk.where(good, self.kept)
         self.kept_weights = _of_classes(good, _weights(self.flow), self.kept_weights)
         step = torch.full_like(self.kept_step, self.schedule.step)
@@ -206,7 +210,8 @@ class ModelSelection(Callback):
         Few rows are overfitted: the potential is too large. The risk of :math:`a u` is
         convex in a (its first term is linear, and the minimum over x is concave), so the
         vertex of the parabola through a = 0.7, 1 and 1.3 estimates the best factor. It is
-        used for the classes whose risk it decreases.
+        used for the classes whose risk it decreases, surely if the energy distance of the
+        mapped rows increases.
         """
         live = _weights(self.flow)
         less, more = (
@@ -218,7 +223,10 @@ class ModelSelection(Callback):
         convex = (curvature > 0) & shift.isfinite() & ~self.frozen.to(shift.device)
         shift = torch.where(convex, shift, 0.0).clamp(-2 * FACTOR_STEP, FACTOR_STEP)
         risk = self._measure_kept(1 + shift)
-        better = self.kept.gain(risk)[0] > 0
+        gain, error = self.kept.gain(risk)
+        energy_gain, energy_error = self.kept.energy_gain(risk)
+        as_close = energy_gain >= -self.doubt * energy_error
+        better = (gain > 0) & (as_close | (gain > SURE * error))
         self.kept = risk.where(better, self.kept)
         self.kept_weights = _of_classes(better, _weights(self.flow), self.kept_weights)
         self.flow.load_state_dict(live)
@@ -268,7 +276,10 @@ class ModelSelection(Callback):
         total = gain * energy_error + energy_gain * error
         together = total > 3**0.5 * self.doubt * error * energy_error
         veto = (energy_gain < -SURE * energy_error) & (gain < SURE * error)
-        return (gain > self.tol) & (alone | together) & ~veto
+        by_risk = (gain > self.tol) & (alone | together) & ~veto
+        by_energy = energy_gain > (2 - self.doubt) * energy_error
+        by_energy = by_energy & (gain > self.tol - SURE * error)
+        return by_risk | by_energy
 
     def __getstate__(self) -> dict[str, Any]:
         # Held-out rows and their values are not needed after the fit.
