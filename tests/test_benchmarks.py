@@ -61,6 +61,7 @@ def test_real_tables_print_one_row_a_pair_and_a_verdict(benchmark, capsys, tmp_p
     assert capsys.readouterr().out == printed
 
 
+@pytest.mark.slow
 def test_speed_prints_ratios_of_two_checkouts_and_goes_on_from_its_log(
     benchmark, capsys, tmp_path
 ):

@@ -64,7 +64,7 @@ MANY = [
 ]
 
 
-# The defaults as they are but for the budget; a small net is enough for the options.
+# The options matter, not the size of the net.
 SMALL = {"max_iter": 10, "hidden_layer_sizes": (16, 16), "batch_size": 64}
 
 
@@ -77,13 +77,13 @@ few_rows = pytest.mark.filterwarnings("ignore:Classes with too few rows:UserWarn
 
 
 @few_rows
-@parametrize_with_checks([NCFTransport(max_iter=10), *configured(FEW)])
+@parametrize_with_checks(configured([{}, *FEW]))
 def test_scikit_learn_check_passes(estimator, check):
     check(estimator)
 
 
 @few_rows
 @pytest.mark.slow
-@parametrize_with_checks(configured(MANY))
+@parametrize_with_checks([NCFTransport(), *configured(MANY)])
 def test_scikit_learn_check_passes_with_other_options(estimator, check):
     check(estimator)

@@ -26,6 +26,7 @@ def _scores(search):
     return search.fit(X, X_target=Y).cv_results_["mean_test_score"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:A worker stopped while some jobs")
 def test_a_worker_that_dies_in_a_search_is_an_error_and_the_next_search_works():
     grid = {"callbacks": [None, [Killer()]]}

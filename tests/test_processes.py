@@ -18,6 +18,8 @@ from together import BATCH, AcceleratedNet, sample, transport  # noqa: E402
 
 from sk_ncf.metrics import l2_uvp  # noqa: E402
 
+pytestmark = pytest.mark.slow  # three processes, each of which imports all
+
 RUN = "import pathlib, sys, together; together.main(pathlib.Path(sys.argv[1]))"
 
 

@@ -2,6 +2,7 @@ r"""SOAP: Adam in the eigenbasis of Shampoo's preconditioner, for stacks of matr
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from inspect import unwrap
 from typing import Any
 
 import torch
@@ -59,6 +60,11 @@ class SOAP(torch.optim.Optimizer):
     """
 
     _graphed: GraphedFunction | None = None  # of a step on a GPU; not in the state
+
+    # torch excludes these methods from compilation, and the first call of a method so
+    # marked imports the whole compiler, which takes seconds.
+    add_param_group = unwrap(torch.optim.Optimizer.add_param_group)
+    zero_grad = unwrap(torch.optim.Optimizer.zero_grad)
 
     def __init__(
         self,
