@@ -15,10 +15,13 @@ every_cost = pytest.mark.parametrize("cost", COSTS)
 LEARNT = [
     *((cost, {}) for cost in COSTS),
     ("elastic", {"objective": MMD()}),
+]
+ALSO_LEARNT = [
     ("elastic", {"objective": MMD(kernel="gaussian")}),
     ("norm_power", {"objective": MMD(kernel="laplace")}),
     ("pseudo_huber", {"objective": SemiDual(mmd_weight=1.0, kernel="gaussian")}),
 ]
+LEARNT += [pytest.param(*each, marks=pytest.mark.slow) for each in ALSO_LEARNT]
 
 
 def _errors(transport, rows):

@@ -15,7 +15,7 @@ from fits import quick, two_samples
 from sk_ncf._flow import fork_safety
 from sk_ncf._training.devices import resolve_device
 
-THREADS, CALLS = 8, 10_000
+THREADS, CALLS = 8, 1_600
 
 
 def test_many_threads_get_what_one_gets():

@@ -117,7 +117,11 @@ def test_a_fit_interrupted_at_once_keeps_the_start():
 
 
 @pytest.mark.parametrize(
-    ("objective", "cost"), [("semi_dual", "sqeuclidean"), ("mmd", "lp")]
+    ("objective", "cost"),
+    [
+        ("semi_dual", "sqeuclidean"),
+        pytest.param("mmd", "lp", marks=pytest.mark.slow),
+    ],
 )
 def test_a_diverging_fit_falls_back_to_the_best_weights_and_says_so(objective, cost):
     transport = quick(3000, learning_rate_init=1e30, objective=objective, cost=cost)
@@ -157,6 +161,7 @@ def test_a_fit_takes_as_many_steps_as_it_may(max_iter):
     assert transport.n_iter_ == max_iter
 
 
+@pytest.mark.slow
 def test_the_mean_of_members_errs_less_than_its_members_do():
     """Jensen: the error of a mean is below the mean of the errors."""
     rows = problem("sqeuclidean")
