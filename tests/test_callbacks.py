@@ -220,3 +220,22 @@ def test_patience_ends_the_plateau_of_a_training_that_beat_its_start(early_stopp
 def test_the_budget_ends_the_training():
     risk, _, _ = _select([0.1] * 9, max_steps=50)
     assert (risk.stop_reason, risk.schedule.step) == ("max_iter", 50)
+
+
+def test_the_expected_end_lies_between_the_soonest_and_the_latest():
+    for bends, patience in (([0.5], 300), ([0.3, 0.2, 0.1], 300), ([0.3], 5_000)):
+        risk, _, step = _select(bends, patience=patience, max_steps=1_000)
+        soonest = step + patience if step == 0 else 5 * (step + patience) / 3
+        at, end = risk.schedule.step, risk.expected_end()
+        assert at < min(soonest, 1_000) <= end + 1
+        assert end <= 1_000
+        # At most the square root of the quotient of both is the error of the steps left.
+        assert (end - at) ** 2 == pytest.approx(
+            (min(soonest, 1_000) - at) * (1_000 - at), rel=0.02
+        )
+
+
+def test_the_end_of_a_decay_is_known():
+    risk, _, _ = _select([0.1] + [0.3] * 5, patience=30, max_steps=10_000)
+    assert risk.schedule.turn is not None
+    assert risk.expected_end() == risk.schedule.end

@@ -80,7 +80,7 @@ def early_callbacks(
         ("held_out_risk", risk),
     ]
     if estimator.verbose:
-        callbacks.append(("progress", ProgressBar(risk.schedule)))
+        callbacks.append(("progress", ProgressBar(risk)))
     if estimator.verbose > 1:
         callbacks.append(("log", PrintLog(sink=print_line)))
     callbacks += _checked(estimator.callbacks or [])

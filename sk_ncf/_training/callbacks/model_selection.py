@@ -1,5 +1,6 @@
 """Selection of weights by the held-out risk, and early stopping."""
 
+import math
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -190,6 +191,22 @@ class ModelSelection(Callback):
             schedule.start_decay()
         if diverging.any() and self.stop_reason is None:
             self._restart(diverging, optimizer)
+
+    def expected_end(self) -> float:
+        """The step at which training will probably end, for a progress bar.
+
+        Until the learning rate decays, the number of steps left is the geometric mean of
+        the fewest and of the most.
+        """
+        schedule, step = self.schedule, self.schedule.step
+        if schedule.turn is not None or not self.early_stopping:
+            return schedule.end
+        best_step = int(self.best_step.max())
+        soonest = best_step + self.patience
+        if best_step > 0:  # then the learning rate decays first
+            soonest += 2 * soonest // 3
+        left = max(1, min(soonest, schedule.end) - step)
+        return step + math.sqrt(left * (schedule.end - step))
 
     def _diverges(self, risk: Risk) -> Tensor:
         """Mask of the classes whose risk diverges, or is not a number."""

@@ -8,7 +8,7 @@ from typing import Any
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 
-from sk_ncf._training.callbacks.learning_rate import PlateauCosine
+from sk_ncf._training.callbacks.model_selection import ModelSelection
 
 __all__ = ["ProgressBar", "TaskEvents", "print_line"]
 
@@ -18,22 +18,23 @@ class ProgressBar(Callback):
 
     Parameters
     ----------
-    schedule : PlateauCosine
+    selection : ModelSelection
     delay : float, default=2.0
         Seconds before the bar appears.
     """
 
-    def __init__(self, schedule: PlateauCosine, delay: float = 2.0) -> None:
-        self.schedule, self.delay = schedule, delay
+    def __init__(self, selection: ModelSelection, delay: float = 2.0) -> None:
+        self.selection, self.delay = selection, delay
 
     def on_train_begin(
         self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any
     ) -> None:
         """Open the bar, which appears after `delay` seconds."""
         # A fit that continues from a checkpoint has taken steps already.
-        done = self.schedule.step if self.schedule.max_steps else 0
+        schedule = self.selection.schedule
+        done = schedule.step if schedule.max_steps else 0
         self.bar = _tqdm()(
-            total=self.schedule.max_steps,
+            total=schedule.max_steps,
             initial=done,
             delay=self.delay,
             unit="step",
@@ -49,7 +50,8 @@ class ProgressBar(Callback):
     ) -> None:
         """Advance by one epoch."""
         row = net.history[-1]
-        self.bar.total = self.schedule.end if self.schedule.max_steps else None
+        if self.bar.total is not None:  # as for a stream
+            self.bar.total = round(self.selection.expected_end())
         self.bar.set_postfix(
             loss=f"{row['train_loss']:.3g}", risk=f"{row['risk']:.4g}", refresh=False
         )
