@@ -92,7 +92,7 @@ def test_early_stopping_of_skorch_works_and_is_no_interruption():
 
 
 def test_a_warning_points_to_the_line_of_the_user():
-    transport = quick(3000, learning_rate_init=1e30)
+    transport = quick(1000, learning_rate_init=1e30)
     with pytest.warns(ConvergenceWarning, match="diverged") as caught:
         transport.fit(X, X_target=Y)
     assert {w.filename for w in caught} == {__file__}
