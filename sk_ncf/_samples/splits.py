@@ -20,7 +20,9 @@ __all__ = [
     "training_frames",
 ]
 
-MAX_HELD_OUT = 4096  # rows of a sample, over all members
+MAX_HELD_OUT = 4096  # rows of a sample, over all members,
+MAX_RATIO = 8  # but at most so many times the rows of the other sample,
+MIN_LIMIT = 256  # or this
 MIN_HELD_OUT = 32  # rows of a sample that a member holds out,
 MAX_FRACTION = 0.25  # but not more than this fraction
 MAX_RESERVED = 1024  # rows for the score
@@ -77,7 +79,8 @@ def split_samples(
     if ensemble_size > 1:  # no source rows are held out by all members
         source, source_rows = _reserve(source, reserve_rng)
     (source_train, source_test), (target_train, target_test) = (
-        _folds(sample, ensemble_size, fraction, rng) for sample in (source, target)
+        _folds(sample, ensemble_size, fraction, _most_held_out(other), rng)
+        for sample, other in ((source, target), (target, source))
     )
     source_rows = source_test[0] if source_rows is None else source_rows
     return Splits(
@@ -88,27 +91,40 @@ def split_samples(
     )
 
 
+def _most_held_out(other: Sample | None) -> int:
+    """The number of rows that are held out of a sample at most.
+
+    The smaller sample limits how well two maps can be compared.
+    """
+    if other is None:
+        return MAX_HELD_OUT
+    return min(MAX_HELD_OUT, max(MIN_LIMIT, MAX_RATIO * other.n_rows))
+
+
 def _folds(
     sample: Sample | None,
     ensemble_size: int,
     fraction: float | None,
+    at_most: int,
     rng: np.random.RandomState,
 ) -> tuple[Folds, Folds]:
     """Training rows and held-out rows of every member."""
     if sample is None:
         return [None] * ensemble_size, [None] * ensemble_size
     if fraction is None:
-        validation = _validation_rows(sample, rng)
+        validation = _validation_rows(sample, at_most, rng)
         return [sample] * ensemble_size, [validation] * ensemble_size
     fraction = max(fraction, min(MIN_HELD_OUT / sample.n_rows, MAX_FRACTION))
-    folds = held_out_folds(sample, ensemble_size, fraction, MAX_HELD_OUT, rng)
+    folds = held_out_folds(sample, ensemble_size, fraction, at_most, rng)
     return [train for train, _ in folds], [test for _, test in folds]
 
 
-def _validation_rows(sample: Sample, rng: np.random.RandomState) -> Sample:
-    """All rows, at most `MAX_HELD_OUT`; atoms are repeated."""
-    if sample.n_rows > MAX_HELD_OUT:
-        return held_out_folds(sample, 1, 1.0, MAX_HELD_OUT, rng)[0][1]
+def _validation_rows(
+    sample: Sample, at_most: int, rng: np.random.RandomState
+) -> Sample:
+    """All rows, or `at_most` of them; atoms are repeated."""
+    if sample.n_rows > at_most:
+        return held_out_folds(sample, 1, 1.0, at_most, rng)[0][1]
     return sample.take(np.sort(rng.permutation(len(sample)))).repeated()
 
 
