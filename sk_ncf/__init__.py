@@ -4,6 +4,7 @@ from sk_ncf._persistence.classifiers import ModelFileError
 from sk_ncf._persistence.file_format import load, save
 from sk_ncf._training.net import NCFNet
 from sk_ncf._version import __version__
+from sk_ncf.adaptation import AdaptedClassifier
 from sk_ncf.costs import (
     Cost,
     Elastic,
@@ -19,6 +20,7 @@ from sk_ncf.objectives import MMD, Objective, SemiDual
 
 __all__ = [
     "MMD",
+    "AdaptedClassifier",
     "Cost",
     "Elastic",
     "Lp",

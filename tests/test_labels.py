@@ -247,15 +247,10 @@ LABELS = {
         "y must hold integers, strings or booleans, got datetime",
     ),
     "lists": ({"y": [[1], *[[1, 2]] * 119]}, "y must hold integers, .*got \\[1\\]"),
-    "no target label": (
-        {"y_target": None},
-        "y_target has no label: .* class_conditional=False",
+    "continuous y": (
+        {"y": y + 0.5},
+        "y must hold class labels, got continuous .*KBins",
     ),
-    "target labels all missing": (
-        {"y_target": np.full(120, np.nan)},
-        "y_target has no label: .* class_conditional=False",
-    ),
-    "continuous y": ({"y": y + 0.5}, "y must hold class labels .* continuous .*KBins"),
     "continuous y_target": ({"y_target": y / 3}, "y_target must hold class labels"),
     "y_target without target": (
         {"X_target": None},
