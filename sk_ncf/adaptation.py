@@ -74,15 +74,15 @@ class AdaptedClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         The fitted transport. Only if `transport` is given and was used.
     classes_ : ndarray of shape (n_classes,)
         The classes of the source.
-    adapted_ : {"none", "class_maps", "transport"}
-        What the classifier has learnt from apart from source rows and labelled target
+    adapted_ : {"none", "class_maps", "transport", "target_labels"}
+        What the classifier has learnt from, apart from source rows and labelled target
         rows: nothing, source rows under the Gaussian maps of their classes, or under
-        `transport`.
+        `transport`. "target_labels": from labelled target rows alone.
     diagnostics_ : AdaptationDiagnostics
         The figures behind that choice.
     target_labels_ : ndarray of shape (n_target_samples,)
-        The class of every target row of the fit: its label, or the prediction of the
-        last round. Target rows of X come first, then those of X_target.
+        The class of every target row of the fit: its label, or its pseudo-label. Target
+        rows of X come first, then those of X_target.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -201,22 +201,28 @@ class AdaptedClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
             self.diagnostics_ = compare_classifiers(fit, domains, rounds, rng)
         else:
             self.diagnostics_ = AdaptationDiagnostics(
-                True, "user", n_rounds=rounds.n_rounds, agreement=rounds.agreement
+                "class_maps",
+                "user",
+                n_rounds=rounds.n_rounds,
+                agreement=rounds.agreement,
             )
+        self.adapted_, labelled = self.diagnostics_.choice, domains.labelled
+        if self.adapted_ == "target_labels":
+            self.estimator_ = fit.fitted(labelled.X, labelled.codes, labelled.weight)
+            missing = domains.target.codes == -1
+            if missing.any():
+                predicted = self.estimator_.predict(domains.target.X[missing])
+                self.target_labels_[missing] = predicted
+            return self
         mapped = self._mapped(domains, rounds)
-        self.estimator_ = fit.fitted(
-            *training_rows(
-                domains.source, mapped, domains.labelled, fit.max_label_weight
-            )
-        )
+        rows = training_rows(domains.source, mapped, labelled, fit.max_label_weight)
+        self.estimator_ = fit.fitted(*rows)
         return self
 
     def _mapped(self, domains: LabelledDomains, rounds: Rounds) -> list[np.ndarray]:
-        """Mapped source rows to learn from; `adapted_` and `transport_` are set."""
-        self.adapted_ = "none"
-        if not self.diagnostics_.adapted:
+        """Mapped source rows to learn from, if any; `transport_` is set."""
+        if self.adapted_ == "none":
             return []
-        self.adapted_ = "class_maps"
         if self.transport is None:
             return [rounds.mapped]
         fitted = transported_rows(self.transport, domains, rounds)

@@ -10,14 +10,14 @@ the predictions for the target rows do:
   MacKay, 1991).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from scipy.special import softmax
 from scipy.stats import entropy
 
+from sk_ncf._classes.label_likelihood import MANY_CHANGES, likelihood_gain
 from sk_ncf._classes.labelled_domains import LabelledDomains
 from sk_ncf._classes.pseudo_label_rounds import (
     MAX_SOURCE_ROWS,
@@ -29,14 +29,13 @@ from sk_ncf._classes.pseudo_label_rounds import (
     training_rows,
 )
 from sk_ncf._classes.weighted_fit import CodeFitter
-from sk_ncf._flow.shrinkage import oracle_shrinkage
 
 __all__ = ["AdaptationDiagnostics", "compare_classifiers"]
 
-MANY_CHANGES = 10  # of predictions, from which on the likelihood is used
-MIN_LIKELIHOOD_GAIN = 0.5  # nats for every changed prediction
+MIN_GAIN = 0.5  # nats for every changed prediction
 MARGIN_FACTOR = 3.0  # of the margins, whose softmax replaces missing probabilities
-N_FOLDS = 3
+N_FOLDS = 3  # of target labels
+N_STANDARD_ERRORS = 2.0  # by which target labels alone must be better than all rows
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,9 @@ class AdaptationDiagnostics:
 
     Attributes
     ----------
-    adapted : bool
-        Whether the classifier has learnt from mapped source rows.
+    choice : {"none", "class_maps", "target_labels"}
+        What the classifier learns from: source rows and labelled target rows, these and
+        mapped source rows, or labelled target rows alone.
     decided_by : {"labels", "predictions", "user", "no target rows"}
         What the choice rests on: accuracy on target labels, the label-free signs
         below, ``guard=False``, or that there was nothing to adapt to.
@@ -55,27 +55,28 @@ class AdaptationDiagnostics:
     information_gain : float
         Gain of mutual information of target rows and their predicted classes, in nats.
     likelihood_gain : float
-        Gain of log-likelihood of the target rows in a Gaussian mixture of the predicted
-        classes, in nats for every changed prediction.
+        Gain of log-likelihood of the target rows in Gaussians of the predicted classes,
+        in nats for every changed prediction.
     n_rounds : int
         Rounds of pseudo-labels, at most five.
     agreement : float
         Fraction of the target rows with the same pseudo-label in the last two rounds.
-    label_accuracy, label_accuracy_without_map : float
-        Accuracy on target labels that were held out in turn; nan without any.
+    label_accuracy : dict of float
+        Accuracy of every choice on target labels that were held out in turn. Empty with
+        fewer than two labels.
     label_error : float
-        Standard error of the difference of these two.
+        Standard error of the difference between "class_maps" and "none"; nan without
+        labels.
     """
 
-    adapted: bool = False
+    choice: str = "none"
     decided_by: str = "no target rows"
     changed_fraction: float = 0.0
     information_gain: float = 0.0
     likelihood_gain: float = 0.0
     n_rounds: int = 0
     agreement: float = 1.0
-    label_accuracy: float = np.nan
-    label_accuracy_without_map: float = np.nan
+    label_accuracy: dict[str, float] = field(default_factory=dict)
     label_error: float = np.nan
 
 
@@ -102,16 +103,61 @@ def compare_classifiers(
     blind = target._replace(codes=np.full_like(target.codes, -1))
     n_classes = len(domains.classes)
     unseen = pseudo_label_rounds(fit, source, blind, n_classes, rng).mapped[some]
+    judges = take(labelled, some_rows(labelled.codes, MAX_SOURCE_ROWS, rng))
+    counts = np.bincount(judges.codes, minlength=n_classes)
+    fold = _folds(judges.codes, rng)
+    correct: dict[str, np.ndarray] = {}
+    for f in range(fold.max() + 1):
+        known, hidden = take(judges, fold != f), take(judges, fold == f)
+        candidates = {
+            "none": training_rows(x, [], known, at_most),
+            "class_maps": training_rows(x, [unseen], known, at_most),
+        }
+        if counts.min() >= N_FOLDS:  # a label of every class is left in every fold
+            candidates["target_labels"] = known.X, known.codes, known.weight
+        for name, training in candidates.items():
+            right = correct.setdefault(name, np.zeros(len(judges.X)))
+            right[fold == f] = fit(*training).predict(hidden.X) == hidden.codes
+    return AdaptationDiagnostics(**found | _decide_by_labels(correct, found["choice"]))
 
-    def correct(train: np.ndarray, test: np.ndarray) -> list[np.ndarray]:
-        known, hidden = take(labelled, train), take(labelled, test)
-        models = (
-            fit(*training_rows(x, mapped, known, at_most)) for mapped in ([], [unseen])
-        )
-        return [model.predict(hidden.X) == hidden.codes for model in models]
 
-    found |= _compare_on_labels(correct, len(labelled.X), rng)
-    return AdaptationDiagnostics(**found)
+def _folds(codes: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    """Fold numbers (n,) that divide every class evenly."""
+    order = rng.permutation(len(codes))
+    order = order[np.argsort(codes[order], kind="stable")]
+    fold = np.empty(len(codes), dtype=int)
+    fold[order] = np.arange(len(codes)) % N_FOLDS
+    return fold
+
+
+def _decide_by_labels(correct: dict[str, np.ndarray], choice: str) -> dict[str, Any]:
+    """What held-out labels say, or else the choice of the label-free signs.
+
+    Parameters
+    ----------
+    correct : dict of ndarray of shape (n,)
+        Whether each choice predicts the label.
+    choice : str
+    """
+    decided_by = "predictions"
+    gain, error = _mean_and_error(correct["class_maps"] - correct["none"])
+    if abs(gain) > error:
+        choice, decided_by = "class_maps" if gain > 0 else "none", "labels"
+    if "target_labels" in correct:
+        alone = _mean_and_error(correct["target_labels"] - correct[choice])
+        if alone[0] > N_STANDARD_ERRORS * alone[1]:
+            choice, decided_by = "target_labels", "labels"
+    accuracy = {name: float(right.mean()) for name, right in correct.items()}
+    return {
+        "choice": choice,
+        "decided_by": decided_by,
+        "label_accuracy": accuracy,
+        "label_error": error,
+    }
+
+
+def _mean_and_error(values: np.ndarray) -> tuple[float, float]:
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def _compare_predictions(plain: Any, adapted: Any, X: np.ndarray) -> dict[str, Any]:
@@ -126,16 +172,10 @@ def _compare_predictions(plain: Any, adapted: Any, X: np.ndarray) -> dict[str, A
     before, after = (_class_probabilities(model, X) for model in (plain, adapted))
     information = _information(after) - _information(before)
     old, new = before.argmax(axis=1), after.argmax(axis=1)
-    n_changed = int((old != new).sum())
-    gain = 0.0
-    if n_changed:
-        difference = _log_likelihood(X, new) - _log_likelihood(X, old)
-        gain = difference / n_changed
-    helps = information > 0
-    if n_changed >= MANY_CHANGES:
-        helps = gain >= MIN_LIKELIHOOD_GAIN
+    n_changed, gain = likelihood_gain(X, old, new)
+    helps = gain >= MIN_GAIN if n_changed >= MANY_CHANGES else information > 0
     return {
-        "adapted": bool(helps),
+        "choice": "class_maps" if helps else "none",
         "decided_by": "predictions",
         "changed_fraction": n_changed / len(X),
         "information_gain": information,
@@ -159,58 +199,3 @@ def _class_probabilities(model: Any, X: np.ndarray) -> np.ndarray:
 def _information(probabilities: np.ndarray) -> float:
     each = entropy(probabilities, axis=1).mean()
     return float(entropy(probabilities.mean(axis=0)) - each)
-
-
-def _log_likelihood(X: np.ndarray, codes: np.ndarray) -> float:
-    """Log-likelihood of all rows in the Gaussians of their classes, but a constant."""
-    centred = np.array(X, dtype=np.float64)
-    for k in np.unique(codes):
-        centred[codes == k] -= centred[codes == k].mean(axis=0)
-    scale = centred.std(axis=0)
-    scale = np.where(scale > 0, scale, scale.max() or 1.0)
-    centred /= scale
-    n, d = centred.shape
-    cov = oracle_shrinkage(centred.T @ centred / n + 1e-12 * np.eye(d), n)
-    root = np.linalg.cholesky(cov)
-    z = np.linalg.solve(root, centred.T)
-    one = np.log(root.diagonal()).sum() + np.log(scale).sum()
-    return float(-np.square(z).sum() / 2 - n * one)
-
-
-def _compare_on_labels(
-    correct: Callable[[np.ndarray, np.ndarray], list[np.ndarray]],
-    n_labels: int,
-    rng: np.random.RandomState,
-) -> dict[str, Any]:
-    """Accuracies on labels that are held out in turn, and what they say.
-
-    Parameters
-    ----------
-    correct : callable
-        For indices of training labels and of held-out labels, whether the classifier
-        without a map, and that with it, predict the latter.
-    n_labels : int
-    rng : RandomState
-
-    Returns
-    -------
-    dict
-        Fields of :class:`AdaptationDiagnostics`; "adapted" only if the difference is
-        larger than its standard error.
-    """
-    folds = rng.permutation(n_labels) % N_FOLDS
-    parts = [
-        correct(np.flatnonzero(folds != f), np.flatnonzero(folds == f))
-        for f in range(min(N_FOLDS, n_labels))
-    ]
-    plain, mapped = (np.concatenate(p).astype(float) for p in zip(*parts, strict=True))
-    difference = mapped - plain
-    error = float(difference.std(ddof=1) / np.sqrt(n_labels))
-    found: dict[str, Any] = {
-        "label_accuracy": float(mapped.mean()),
-        "label_accuracy_without_map": float(plain.mean()),
-        "label_error": error,
-    }
-    if abs(difference.mean()) > error:
-        found |= {"adapted": bool(difference.mean() > 0), "decided_by": "labels"}
-    return found

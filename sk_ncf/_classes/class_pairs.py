@@ -203,16 +203,15 @@ def _with_every_class(
 ) -> tuple[Rows, np.ndarray]:
     """Target rows and class indices, with rows for the classes that nobody predicts.
 
-    These are the source rows of the class under its Gaussian map, so that the fit is
-    that map.
+    These are the source rows of the class, shifted by the mean shift of the others, so
+    that the fit is that shift.
     """
     empty = np.setdiff1d(x.codes, y.codes)
     if not len(empty):
         return target, y.codes
     warn(
-        "No target row was predicted to be of these classes, which are mapped like the "
-        f"others or, if nothing is pooled, like all rows: {_listed(labels, empty)}. "
-        "Their map rests on no target row of their own."
+        "No target row was predicted to be of these classes, which are mapped by the "
+        f"mean shift of the others: {_listed(labels, empty)}."
     )
     mine = np.isin(x.codes, empty)
     mapped = map_by_class(x, y, len(labels.classes))[mine].astype(target.X.dtype)

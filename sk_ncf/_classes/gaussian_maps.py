@@ -26,8 +26,8 @@ def map_by_class(
 ) -> np.ndarray:
     """Source rows (n, d) under the Gaussian map of their class.
 
-    The moments of small classes are pooled. A class without target rows moves like the
-    other small classes; if nothing is pooled, by the map of all rows.
+    The moments of small classes are pooled. A class without target rows is shifted by
+    the mean of the shifts of the others.
 
     Parameters
     ----------
@@ -35,23 +35,32 @@ def map_by_class(
         The target has `labelled`: False for a pseudo-label.
     n_classes : int
     """
-    mapped, everything = source.X.astype(np.float64), None
+    mapped = source.X.astype(np.float64)
     pooled = pooled_moments(source, target, n_classes)
-    for k in np.unique(source.codes):
+    seen = np.zeros(len(mapped), dtype=bool)
+    for k in np.intersect1d(source.codes, target.codes):
         of_class, same = source.codes == k, target.codes == k
-        x = source.X[of_class]
+        x, seen[of_class] = source.X[of_class], True
         if k in pooled:
             frame = Preconditioner.of_moments(SquaredEuclidean(), pooled[k])
             mapped[of_class] = frame.target.inverse(frame.source.forward(x))
-        elif same.any():
+        else:
             weights = source.weight[of_class], target.weight[same]
             mapped[of_class] = map_all_rows(x, target.X[same], *weights)
-        else:
-            if everything is None:
-                samples = source.X, target.X, source.weight, target.weight
-                everything = map_all_rows(*samples)
-            mapped[of_class] = everything[of_class]
+    if not seen.all():
+        mapped[~seen] += _mean_shift(source, target, seen)
     return mapped
+
+
+def _mean_shift(
+    source: PooledSample, target: PooledSample, seen: np.ndarray
+) -> np.ndarray:
+    """Mean (d,) of the shifts of the classes that the target has, by its weights."""
+    size = np.bincount(target.codes, target.weight)
+    own = np.bincount(source.codes[seen], source.weight[seen], len(size))
+    weight = source.weight[seen] * (size / np.maximum(own, 1e-300))[source.codes[seen]]
+    shift = np.average(target.X, axis=0, weights=target.weight)
+    return np.asarray(shift - np.average(source.X[seen], axis=0, weights=weight))
 
 
 def _weights(X: np.ndarray, weight: np.ndarray | None) -> np.ndarray:

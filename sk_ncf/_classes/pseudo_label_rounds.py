@@ -4,6 +4,11 @@ The source labels are known. A classifier of the source rows, and of the source 
 under the Gaussian map of all rows, predicts the class of the target rows. Every class of
 source rows is then mapped to the target rows of that prediction, the classifier is
 fitted again to the source rows and the mapped ones, and predicts again.
+
+The Gaussian map of all rows assumes that both sides have the classes in the same
+proportions. So the rounds are also started by the map from source rows that are weighted
+to the predicted proportions, and this result is taken if the target rows are clearly
+likelier in its classes.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sk_ncf._classes.gaussian_maps import map_all_rows, map_by_class
+from sk_ncf._classes.label_likelihood import MANY_CHANGES, likelihood_gain
 from sk_ncf._classes.pooling import PooledSample
 
 __all__ = [
@@ -26,6 +32,8 @@ __all__ = [
 ]
 
 MAX_ROUNDS = 5
+MIN_GAIN = 0.25  # nats for every changed label, from which on the other start is better
+N_PROPORTIONS = 3  # estimates of the proportions of the classes
 MAX_SOURCE_ROWS = 2000  # that the classifier of a round is fitted to
 MAX_TARGET_ROWS = 5000  # that it predicts; the last one predicts all
 MAX_LABEL_WEIGHT = 10  # of a labelled target row, if a source row has weight 1
@@ -73,27 +81,63 @@ def pseudo_label_rounds(
     x = take(source, some_rows(source.codes, MAX_SOURCE_ROWS, rng))
     y = take(target, some_rows(target.codes, MAX_TARGET_ROWS, rng))
     labelled = take(y, np.flatnonzero(y.codes != -1)[:MAX_SOURCE_ROWS])
-    unlabelled = y.codes == -1
-    codes, agreement, n_rounds = y.codes.copy(), 1.0, 0
-    mapped = map_all_rows(x.X, y.X, x.weight, y.weight)
-    for n_rounds in range(MAX_ROUNDS + 1):
-        before = codes.copy()
-        model = fit(*training_rows(x, [mapped], labelled, max_label_weight))
-        if unlabelled.any():
-            codes[unlabelled] = model.predict(y.X[unlabelled])
-        agreement = float((codes == before).mean())
-        if n_rounds and agreement == 1:
-            break
-        mapped = map_by_class(
-            x, y._replace(codes=codes, labelled=~unlabelled), n_classes
-        )
-    everything, missing = target.codes.copy(), target.codes == -1
-    if missing.any():
-        everything[missing] = model.predict(target.X[missing])
-    named = target._replace(codes=everything, labelled=~missing)
-    return Rounds(
-        everything, map_by_class(source, named, n_classes), n_rounds, agreement
-    )
+
+    def predict(mapped: list[np.ndarray], X: np.ndarray, codes: np.ndarray) -> Any:
+        """The codes of the rows X (m, d), predicted where they are -1."""
+        if not (codes == -1).any():
+            return codes
+        model = fit(*training_rows(x, mapped, labelled, max_label_weight))
+        out = codes.copy()
+        out[codes == -1] = model.predict(X[codes == -1])
+        return out
+
+    def rounds(mapped: np.ndarray) -> _Run:
+        n_rounds, codes = 0, predict([mapped], y.X, y.codes)
+        agreement = 0.0
+        while n_rounds < MAX_ROUNDS and agreement < 1:
+            before, n_rounds = codes, n_rounds + 1
+            mapped = map_by_class(x, _completed(y, codes), n_classes)
+            codes = predict([mapped], y.X, y.codes)
+            agreement = float((codes == before).mean())
+        return _Run(codes, mapped, n_rounds, agreement)
+
+    best = rounds(map_all_rows(x.X, y.X, x.weight, y.weight))
+    codes = predict([], y.X, y.codes)
+    for _ in range(N_PROPORTIONS):
+        mapped = map_all_rows(x.X, y.X, _reweighted(x, y, codes, n_classes), y.weight)
+        codes = predict([mapped], y.X, y.codes)
+    other = rounds(mapped)
+    n_changed, gain = likelihood_gain(y.X, best.codes, other.codes, mixture=True)
+    if n_changed >= MANY_CHANGES and gain >= MIN_GAIN:
+        best = other
+    everything = best.codes
+    if len(y.X) < len(target.X):
+        everything = predict([best.mapped], target.X, target.codes)
+    mapped = map_by_class(source, _completed(target, everything), n_classes)
+    return Rounds(everything, mapped, best.n_rounds, best.agreement)
+
+
+class _Run(NamedTuple):
+    """Rounds from one start, on some of the rows."""
+
+    codes: np.ndarray
+    mapped: np.ndarray
+    n_rounds: int
+    agreement: float
+
+
+def _completed(target: PooledSample, codes: np.ndarray) -> PooledSample:
+    """The target with predicted codes."""
+    return target._replace(codes=codes, labelled=target.codes != -1)
+
+
+def _reweighted(
+    x: PooledSample, y: PooledSample, codes: np.ndarray, n_classes: int
+) -> np.ndarray:
+    """Weights of the source rows, for the proportions of the predicted classes."""
+    own = np.bincount(x.codes, x.weight, n_classes)
+    wanted = np.bincount(codes, y.weight, n_classes) + 1
+    return np.asarray(x.weight * (wanted / np.maximum(own, 1e-300))[x.codes])
 
 
 def training_rows(
