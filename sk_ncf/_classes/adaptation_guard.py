@@ -35,7 +35,7 @@ __all__ = ["AdaptationDiagnostics", "compare_classifiers"]
 MIN_GAIN = 0.5  # nats for every changed prediction
 MARGIN_FACTOR = 3.0  # of the margins, whose softmax replaces missing probabilities
 N_FOLDS = 3  # of target labels
-N_STANDARD_ERRORS = 2.0  # by which target labels alone must be better than all rows
+N_STANDARD_ERRORS = 3.0  # by which target labels alone must be better than all rows
 
 
 @dataclass(frozen=True)

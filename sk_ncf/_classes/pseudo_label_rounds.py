@@ -6,15 +6,16 @@ source rows is then mapped to the target rows of that prediction, the classifier
 fitted again to the source rows and the mapped ones, and predicts again.
 
 The Gaussian map of all rows assumes that both sides have the classes in the same
-proportions. So the rounds are also started by the map from source rows that are weighted
-to the predicted proportions, and this result is taken if the target rows are clearly
-likelier in its classes.
+proportions. So it is also fitted from source rows that are weighted to the predicted
+proportions. If these are significantly different, the rounds are started by this map too,
+and their result is taken if the target rows are clearly likelier in its classes.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.stats import chi2_contingency
 
 from sk_ncf._classes.gaussian_maps import map_all_rows, map_by_class
 from sk_ncf._classes.label_likelihood import MANY_CHANGES, likelihood_gain
@@ -33,6 +34,7 @@ __all__ = [
 
 MAX_ROUNDS = 5
 MIN_GAIN = 0.25  # nats for every changed label, from which on the other start is better
+SIGNIFICANCE = 0.01  # of other proportions of the classes
 N_PROPORTIONS = 3  # estimates of the proportions of the classes
 MAX_SOURCE_ROWS = 2000  # that the classifier of a round is fitted to
 MAX_TARGET_ROWS = 5000  # that it predicts; the last one predicts all
@@ -106,10 +108,11 @@ def pseudo_label_rounds(
     for _ in range(N_PROPORTIONS):
         mapped = map_all_rows(x.X, y.X, _reweighted(x, y, codes, n_classes), y.weight)
         codes = predict([mapped], y.X, y.codes)
-    other = rounds(mapped)
-    n_changed, gain = likelihood_gain(y.X, best.codes, other.codes, mixture=True)
-    if n_changed >= MANY_CHANGES and gain >= MIN_GAIN:
-        best = other
+    if _proportions_differ(x.codes, codes):
+        other = rounds(mapped)
+        n_changed, gain = likelihood_gain(y.X, best.codes, other.codes, mixture=True)
+        if n_changed >= MANY_CHANGES and gain >= MIN_GAIN:
+            best = other
     everything = best.codes
     if len(y.X) < len(target.X):
         everything = predict([best.mapped], target.X, target.codes)
@@ -129,6 +132,14 @@ class _Run(NamedTuple):
 def _completed(target: PooledSample, codes: np.ndarray) -> PooledSample:
     """The target with predicted codes."""
     return target._replace(codes=codes, labelled=target.codes != -1)
+
+
+def _proportions_differ(codes: np.ndarray, other: np.ndarray) -> bool:
+    """Whether a chi-squared test finds that the classes have other proportions."""
+    n_classes = max(codes.max(), other.max()) + 1
+    counts = np.stack([np.bincount(c, minlength=n_classes) for c in (codes, other)])
+    counts = counts[:, counts.any(axis=0)]
+    return bool(chi2_contingency(counts).pvalue < SIGNIFICANCE)
 
 
 def _reweighted(
