@@ -1,5 +1,6 @@
 """Optimal transport maps as scikit-learn transformers, by neural characteristic flows."""
 
+from sk_ncf._classes.adaptation_guard import AdaptationDiagnostics
 from sk_ncf._persistence.classifiers import ModelFileError
 from sk_ncf._persistence.file_format import load, save
 from sk_ncf._training.net import NCFNet
@@ -20,6 +21,7 @@ from sk_ncf.objectives import MMD, Objective, SemiDual
 
 __all__ = [
     "MMD",
+    "AdaptationDiagnostics",
     "AdaptedClassifier",
     "Cost",
     "Elastic",
