@@ -1,13 +1,13 @@
 r"""Whether a classifier of mapped source rows is better on the target than one without.
 
-Labels of target rows decide if their accuracies differ by a standard error. Otherwise
-the predictions for the target rows do:
+Labels of target rows decide if the accuracies on labels that are held out in turn differ
+by two standard errors. Otherwise the predictions for the target rows do:
 
 - If at least ten of them change, the *likelihood* of the rows, in Gaussians of the
   predicted classes with a common covariance, must rise by half a nat for every one.
 - If fewer change, the *mutual information* of a row and its class must rise,
   :math:`H(\bar p) - \overline{H(p)}` with the class probabilities p (Bridle, Heading and
-  MacKay, 1991).
+  MacKay, 1991). With target labels, which no map can take away, it need not.
 """
 
 from dataclasses import dataclass, field
@@ -35,7 +35,8 @@ __all__ = ["AdaptationDiagnostics", "compare_classifiers"]
 MIN_GAIN = 0.5  # nats for every changed prediction
 MARGIN_FACTOR = 3.0  # of the margins, whose softmax replaces missing probabilities
 N_FOLDS = 3  # of target labels
-N_STANDARD_ERRORS = 3.0  # by which target labels alone must be better than all rows
+N_STANDARD_ERRORS = 2.0  # from which on a difference of accuracies decides
+N_STANDARD_ERRORS_ALONE = 3.0  # and that of target labels alone
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def compare_classifiers(
         for mapped in ([], [rounds.mapped[some]])
     )
     rows = target.X[some_rows(target.codes, MAX_TARGET_ROWS, rng)]
-    found = _compare_predictions(plain, adapted, rows)
+    found = _compare_predictions(plain, adapted, rows, len(labelled.X) > 1)
     found |= {"n_rounds": rounds.n_rounds, "agreement": rounds.agreement}
     if len(labelled.X) < 2:
         return AdaptationDiagnostics(**found)
@@ -141,11 +142,11 @@ def _decide_by_labels(correct: dict[str, np.ndarray], choice: str) -> dict[str, 
     """
     decided_by = "predictions"
     gain, error = _mean_and_error(correct["class_maps"] - correct["none"])
-    if abs(gain) > error:
+    if abs(gain) > N_STANDARD_ERRORS * error:
         choice, decided_by = "class_maps" if gain > 0 else "none", "labels"
     if "target_labels" in correct:
         alone = _mean_and_error(correct["target_labels"] - correct[choice])
-        if alone[0] > N_STANDARD_ERRORS * alone[1]:
+        if alone[0] > N_STANDARD_ERRORS_ALONE * alone[1]:
             choice, decided_by = "target_labels", "labels"
     accuracy = {name: float(right.mean()) for name, right in correct.items()}
     return {
@@ -160,7 +161,9 @@ def _mean_and_error(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
-def _compare_predictions(plain: Any, adapted: Any, X: np.ndarray) -> dict[str, Any]:
+def _compare_predictions(
+    plain: Any, adapted: Any, X: np.ndarray, has_labels: bool
+) -> dict[str, Any]:
     """The label-free signs, for rows X (n, d) of the target, and what they say.
 
     Parameters
@@ -168,12 +171,16 @@ def _compare_predictions(plain: Any, adapted: Any, X: np.ndarray) -> dict[str, A
     plain, adapted : fitted classifiers
         Of the same classes.
     X : ndarray of shape (n, d)
+    has_labels : bool
+        Whether there are labelled rows among those of the target.
     """
     before, after = (_class_probabilities(model, X) for model in (plain, adapted))
     information = _information(after) - _information(before)
     old, new = before.argmax(axis=1), after.argmax(axis=1)
     n_changed, gain = likelihood_gain(X, old, new)
-    helps = gain >= MIN_GAIN if n_changed >= MANY_CHANGES else information > 0
+    helps = information > 0 or has_labels
+    if n_changed >= MANY_CHANGES:
+        helps = gain >= MIN_GAIN
     return {
         "choice": "class_maps" if helps else "none",
         "decided_by": "predictions",
