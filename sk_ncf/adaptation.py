@@ -214,17 +214,18 @@ class AdaptedClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                 predicted = self.estimator_.predict(domains.target.X[missing])
                 self.target_labels_[missing] = predicted
             return self
-        mapped = self._mapped(domains, rounds)
-        rows = training_rows(domains.source, mapped, labelled, fit.max_label_weight)
+        samples = self._samples(domains, rounds)
+        rows = training_rows(domains.source, samples, labelled, fit.max_label_weight)
         self.estimator_ = fit.fitted(*rows)
         return self
 
-    def _mapped(self, domains: LabelledDomains, rounds: Rounds) -> list[np.ndarray]:
-        """Mapped source rows to learn from, if any; `transport_` is set."""
+    def _samples(self, domains: LabelledDomains, rounds: Rounds) -> list[np.ndarray]:
+        """Source rows to learn from, mapped or not; `transport_` is set."""
+        source = domains.source.X
         if self.adapted_ == "none":
-            return []
+            return [source]
         if self.transport is None:
-            return [rounds.mapped]
+            return rounds.samples(source, rounds.mapped)
         fitted = transported_rows(self.transport, domains, rounds)
         self.transport_, mapped, has_moved = fitted
         self.adapted_ = "transport"
@@ -235,7 +236,7 @@ class AdaptedClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
                 "and is wanted to map them to the target rows: the classifier is that "
                 "of the source rows."
             )
-        return [mapped]
+        return rounds.samples(source, mapped)
 
     def _check_parameters(self) -> None:
         self._validate_params()

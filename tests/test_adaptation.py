@@ -85,6 +85,16 @@ def test_other_proportions_of_the_classes_do_no_harm():
     assert unconditional.score(*rows[2:]) < 0.9
 
 
+def test_a_target_far_away_is_reached_by_a_linear_classifier():
+    """It cannot learn the source and rows mapped there together."""
+    rng = np.random.default_rng(0)
+    of, of_target = np.arange(300) % 2, np.arange(350) % 2
+    draw = lambda y: rng.standard_normal((len(y), 2)) + 4 * np.c_[y, -y]
+    source, target = draw(of), 3 * draw(of_target) + [20, -30]
+    model = logistic().fit(source, of, X_target=target)
+    assert model.score(target, of_target) > 0.99
+
+
 @pytest.mark.parametrize("classifier", [LogisticRegression(), SVC()])
 def test_nothing_is_lost_between_samples_of_one_distribution(classifier):
     """But for three standard errors of the accuracy."""
@@ -361,8 +371,8 @@ def test_labels_weigh_more_in_classifiers_that_take_weights():
     source = PooledSample(X, np.ones(len(X)), y)
     few = PooledSample(X_target[:5], np.ones(5), y_target[:5])
     many = PooledSample(X_target[:100], np.ones(100), y_target[:100])
-    assert training_rows(source, [X], few)[2][-1] == 10
-    assert training_rows(source, [X], many)[2][-1] == 4
+    assert training_rows(source, [X, X], few)[2][-1] == 10
+    assert training_rows(source, [X, X], many)[2][-1] == 4
 
 
 # Odd and bad input.

@@ -92,8 +92,8 @@ def compare_classifiers(
     some = some_rows(source.codes, MAX_SOURCE_ROWS, rng)
     x, at_most = take(source, some), fit.max_label_weight
     plain, adapted = (
-        fit.fitted(*training_rows(x, mapped, labelled, at_most))
-        for mapped in ([], [rounds.mapped[some]])
+        fit.fitted(*training_rows(x, samples, labelled, at_most))
+        for samples in ([x.X], rounds.samples(x.X, rounds.mapped[some]))
     )
     rows = target.X[some_rows(target.codes, MAX_TARGET_ROWS, rng)]
     found = _compare_predictions(plain, adapted, rows, len(labelled.X) > 1)
@@ -103,7 +103,8 @@ def compare_classifiers(
     # Pseudo-labels that have not seen the labels which judge them.
     blind = target._replace(codes=np.full_like(target.codes, -1))
     n_classes = len(domains.classes)
-    unseen = pseudo_label_rounds(fit, source, blind, n_classes, rng).mapped[some]
+    unseen = pseudo_label_rounds(fit, source, blind, n_classes, rng)
+    mapped = unseen.samples(x.X, unseen.mapped[some])
     judges = take(labelled, some_rows(labelled.codes, MAX_SOURCE_ROWS, rng))
     counts = np.bincount(judges.codes, minlength=n_classes)
     fold = _folds(judges.codes, rng)
@@ -111,8 +112,8 @@ def compare_classifiers(
     for f in range(fold.max() + 1):
         known, hidden = take(judges, fold != f), take(judges, fold == f)
         candidates = {
-            "none": training_rows(x, [], known, at_most),
-            "class_maps": training_rows(x, [unseen], known, at_most),
+            "none": training_rows(x, [x.X], known, at_most),
+            "class_maps": training_rows(x, mapped, known, at_most),
         }
         if counts.min() >= N_FOLDS:  # a label of every class is left in every fold
             candidates["target_labels"] = known.X, known.codes, known.weight

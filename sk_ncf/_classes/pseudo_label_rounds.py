@@ -5,10 +5,14 @@ under the Gaussian map of all rows, predicts the class of the target rows. Every
 source rows is then mapped to the target rows of that prediction, the classifier is
 fitted again to the source rows and the mapped ones, and predicts again.
 
-The Gaussian map of all rows assumes that both sides have the classes in the same
-proportions. So it is also fitted from source rows that are weighted to the predicted
-proportions. If these are significantly different, the rounds are started by this map too,
-and their result is taken if the target rows are clearly likelier in its classes.
+There are two other starts. The result of one is taken if the target rows are clearly
+likelier in its classes.
+
+- The Gaussian map of all rows assumes that both sides have the classes in the same
+  proportions. If the predicted ones are significantly different, it is fitted from source
+  rows that are weighted to them.
+- If a classifier cannot learn source rows and mapped rows together, as a linear one whose
+  target is far away, it learns from mapped rows only.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +37,8 @@ __all__ = [
 ]
 
 MAX_ROUNDS = 5
-MIN_GAIN = 0.25  # nats for every changed label, from which on the other start is better
+MIN_GAIN = 0.75  # nats for every changed label, from which on another start is better
+MAX_LOSS = 0.1  # of accuracy on source rows, if mapped rows are learnt with them
 SIGNIFICANCE = 0.01  # of other proportions of the classes
 N_PROPORTIONS = 3  # estimates of the proportions of the classes
 MAX_SOURCE_ROWS = 2000  # that the classifier of a round is fitted to
@@ -50,9 +55,12 @@ class Rounds(NamedTuple):
     codes: np.ndarray  # (m,), class of every target row
     mapped: np.ndarray  # (n, d), source rows mapped class by class
     n_rounds: int
-    agreement: (
-        float  # fraction of the target rows of equal class in the last two rounds
-    )
+    agreement: float  # fraction of target rows of equal class in the last two rounds
+    with_source: bool  # whether the classifier learns from unmapped source rows, too
+
+    def samples(self, X: np.ndarray, mapped: np.ndarray) -> list[np.ndarray]:
+        """Of source rows and mapped ones, those that the classifier learns from."""
+        return [X, mapped] if self.with_source else [mapped]
 
 
 def pseudo_label_rounds(
@@ -82,51 +90,89 @@ def pseudo_label_rounds(
     """
     x = take(source, some_rows(source.codes, MAX_SOURCE_ROWS, rng))
     y = take(target, some_rows(target.codes, MAX_TARGET_ROWS, rng))
-    labelled = take(y, np.flatnonzero(y.codes != -1)[:MAX_SOURCE_ROWS])
-
-    def predict(mapped: list[np.ndarray], X: np.ndarray, codes: np.ndarray) -> Any:
-        """The codes of the rows X (m, d), predicted where they are -1."""
-        if not (codes == -1).any():
-            return codes
-        model = fit(*training_rows(x, mapped, labelled, max_label_weight))
-        out = codes.copy()
-        out[codes == -1] = model.predict(X[codes == -1])
-        return out
-
-    def rounds(mapped: np.ndarray) -> _Run:
-        n_rounds, codes = 0, predict([mapped], y.X, y.codes)
-        agreement = 0.0
-        while n_rounds < MAX_ROUNDS and agreement < 1:
-            before, n_rounds = codes, n_rounds + 1
-            mapped = map_by_class(x, _completed(y, codes), n_classes)
-            codes = predict([mapped], y.X, y.codes)
-            agreement = float((codes == before).mean())
-        return _Run(codes, mapped, n_rounds, agreement)
-
-    best = rounds(map_all_rows(x.X, y.X, x.weight, y.weight))
-    codes = predict([], y.X, y.codes)
-    for _ in range(N_PROPORTIONS):
-        mapped = map_all_rows(x.X, y.X, _reweighted(x, y, codes, n_classes), y.weight)
-        codes = predict([mapped], y.X, y.codes)
+    trainer = _Trainer(fit, x, y, n_classes, max_label_weight)
+    mapped = map_all_rows(x.X, y.X, x.weight, y.weight)
+    best = trainer.rounds(mapped, True)
+    balanced, codes = trainer.balanced_map()
     if _proportions_differ(x.codes, codes):
-        other = rounds(mapped)
-        n_changed, gain = likelihood_gain(y.X, best.codes, other.codes, mixture=True)
-        if n_changed >= MANY_CHANGES and gain >= MIN_GAIN:
-            best = other
-    everything = best.codes
+        best = trainer.better(best, trainer.rounds(balanced, True))
+    if trainer.cannot_learn_both(mapped):
+        best = trainer.better(best, trainer.rounds(mapped, False))
+    codes = best.codes
     if len(y.X) < len(target.X):
-        everything = predict([best.mapped], target.X, target.codes)
-    mapped = map_by_class(source, _completed(target, everything), n_classes)
-    return Rounds(everything, mapped, best.n_rounds, best.agreement)
+        codes = trainer.predict(best.samples(x.X, best.mapped), target)
+    mapped = map_by_class(source, _completed(target, codes), n_classes)
+    return best._replace(codes=codes, mapped=mapped)
 
 
-class _Run(NamedTuple):
-    """Rounds from one start, on some of the rows."""
+class _Trainer:
+    """Fits the classifiers of the rounds, to some of the rows."""
 
-    codes: np.ndarray
-    mapped: np.ndarray
-    n_rounds: int
-    agreement: float
+    def __init__(
+        self,
+        fit: Fit,
+        x: PooledSample,
+        y: PooledSample,
+        n_classes: int,
+        max_label_weight: int,
+    ) -> None:
+        self.fit, self.x, self.y, self.n_classes = fit, x, y, n_classes
+        self.labelled = take(y, np.flatnonzero(y.codes != -1)[:MAX_SOURCE_ROWS])
+        self.max_label_weight = max_label_weight
+
+    def model(self, samples: Sequence[np.ndarray]) -> Any:
+        """A classifier of the samples (n, d) of source rows, and of target labels."""
+        return self.fit(
+            *training_rows(self.x, samples, self.labelled, self.max_label_weight)
+        )
+
+    def predict(
+        self, samples: Sequence[np.ndarray], target: PooledSample | None = None
+    ) -> np.ndarray:
+        """Codes of target rows, of those in the rounds by default."""
+        y = self.y if target is None else target
+        codes, missing = y.codes.copy(), y.codes == -1
+        if missing.any():
+            codes[missing] = self.model(samples).predict(y.X[missing])
+        return codes
+
+    def rounds(self, mapped: np.ndarray, with_source: bool) -> Rounds:
+        """The rounds that start from mapped source rows (n, d)."""
+        run = Rounds(self.y.codes, mapped, 0, 0.0, with_source)
+        run = run._replace(codes=self.predict(run.samples(self.x.X, mapped)))
+        while run.n_rounds < MAX_ROUNDS and run.agreement < 1:
+            target = _completed(self.y, run.codes)
+            mapped = map_by_class(self.x, target, self.n_classes)
+            codes = self.predict(run.samples(self.x.X, mapped))
+            agreement = float((codes == run.codes).mean())
+            run = Rounds(codes, mapped, run.n_rounds + 1, agreement, with_source)
+        return run
+
+    def balanced_map(self) -> tuple[np.ndarray, np.ndarray]:
+        """Source rows under the map for the predicted proportions, and its codes."""
+        x, y, mapped = self.x, self.y, self.x.X
+        codes = self.predict([mapped])
+        for _ in range(N_PROPORTIONS):
+            weight = _reweighted(x, y, codes, self.n_classes)
+            mapped = map_all_rows(x.X, y.X, weight, y.weight)
+            codes = self.predict([x.X, mapped])
+        return mapped, codes
+
+    def cannot_learn_both(self, mapped: np.ndarray) -> bool:
+        """Whether source rows are learnt far worse together with mapped ones."""
+        x = self.x
+        alone, both = self.model([x.X]), self.model([x.X, mapped])
+        correct = [
+            (model.predict(X) == x.codes).mean()
+            for model, X in ((alone, x.X), (both, x.X), (both, mapped))
+        ]
+        return bool(correct[0] - (correct[1] + correct[2]) / 2 > MAX_LOSS)
+
+    def better(self, best: Rounds, other: Rounds) -> Rounds:
+        """The other rounds if the target rows are clearly likelier in their classes."""
+        codes = best.codes, other.codes
+        n_changed, gain = likelihood_gain(self.y.X, *codes, mixture=True)
+        return other if n_changed >= MANY_CHANGES and gain >= MIN_GAIN else best
 
 
 def _completed(target: PooledSample, codes: np.ndarray) -> PooledSample:
@@ -153,24 +199,23 @@ def _reweighted(
 
 def training_rows(
     source: PooledSample,
-    mapped: Sequence[np.ndarray],
+    samples: Sequence[np.ndarray],
     labelled: PooledSample,
     max_label_weight: int = MAX_LABEL_WEIGHT,
 ) -> TrainingRows:
-    """Source rows, the same rows mapped, and labelled target rows: X, codes, weights.
+    """Samples (n, d) of source rows and labelled target rows: X, codes, weights.
 
-    A labelled target row has the weight of `max_label_weight` source rows, or less, so
-    that all of them do not weigh more than the source rows.
+    The samples are the source rows as they are, or mapped. A labelled target row has the
+    weight of `max_label_weight` source rows, or less, so that all of them do not weigh
+    more than the source rows.
     """
-    times = 1 + len(mapped)
-    X, codes = [source.X, *mapped], np.tile(source.codes, times)
-    weight = np.tile(source.weight, times)
+    codes, weight = (np.tile(a, len(samples)) for a in (source.codes, source.weight))
     if not len(labelled.X):
-        return np.concatenate(X), codes, weight
+        return np.concatenate(samples), codes, weight
     ratio = source.weight.sum() // labelled.weight.sum()
     factor = np.clip(ratio, 1, max_label_weight)  # a whole number
     return (
-        np.concatenate([*X, labelled.X]),
+        np.concatenate([*samples, labelled.X]),
         np.concatenate([codes, labelled.codes]),
         np.concatenate([weight, factor * labelled.weight]),
     )
