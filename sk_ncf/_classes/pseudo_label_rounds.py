@@ -37,7 +37,10 @@ __all__ = [
 ]
 
 MAX_ROUNDS = 5
-MIN_GAIN = 0.75  # nats for every changed label, from which on another start is better
+# Nats for every changed label, from which on another start is better: of the other
+# proportions, which the mixture knows, and of mapped rows only.
+MIN_MIXTURE_GAIN = 0.75
+MIN_GAIN = 0.25
 MAX_LOSS = 0.1  # of accuracy on source rows, if mapped rows are learnt with them
 SIGNIFICANCE = 0.01  # of other proportions of the classes
 N_PROPORTIONS = 3  # estimates of the proportions of the classes
@@ -95,9 +98,9 @@ def pseudo_label_rounds(
     best = trainer.rounds(mapped, True)
     balanced, codes = trainer.balanced_map()
     if _proportions_differ(x.codes, codes):
-        best = trainer.better(best, trainer.rounds(balanced, True))
+        best = trainer.better(best, trainer.rounds(balanced, True), mixture=True)
     if trainer.cannot_learn_both(mapped):
-        best = trainer.better(best, trainer.rounds(mapped, False))
+        best = trainer.better(best, trainer.rounds(mapped, False), mixture=False)
     codes = best.codes
     if len(y.X) < len(target.X):
         codes = trainer.predict(best.samples(x.X, best.mapped), target)
@@ -168,11 +171,12 @@ class _Trainer:
         ]
         return bool(correct[0] - (correct[1] + correct[2]) / 2 > MAX_LOSS)
 
-    def better(self, best: Rounds, other: Rounds) -> Rounds:
+    def better(self, best: Rounds, other: Rounds, mixture: bool) -> Rounds:
         """The other rounds if the target rows are clearly likelier in their classes."""
         codes = best.codes, other.codes
-        n_changed, gain = likelihood_gain(self.y.X, *codes, mixture=True)
-        return other if n_changed >= MANY_CHANGES and gain >= MIN_GAIN else best
+        n_changed, gain = likelihood_gain(self.y.X, *codes, mixture)
+        wanted = MIN_MIXTURE_GAIN if mixture else MIN_GAIN
+        return other if n_changed >= MANY_CHANGES and gain >= wanted else best
 
 
 def _completed(target: PooledSample, codes: np.ndarray) -> PooledSample:
