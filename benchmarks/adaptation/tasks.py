@@ -262,7 +262,8 @@ def rarer(load):
     pair = load()
     rng = np.random.RandomState(0)
     keep = (pair.yt % 2 == 1) | (rng.rand(len(pair.yt)) < 1 / 4)
-    return pair._replace(Xt=pair.Xt[keep], yt=pair.yt[keep])
+    groups = None if pair.groups is None else pair.groups[keep]
+    return pair._replace(Xt=pair.Xt[keep], yt=pair.yt[keep], groups=groups)
 
 
 # The same shifts with other proportions of the classes; run if they are asked for.
