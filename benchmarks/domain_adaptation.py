@@ -5,6 +5,7 @@
     python benchmarks/domain_adaptation.py --quick      # what works, in minutes
     python benchmarks/domain_adaptation.py              # many hours on one core
     python benchmarks/domain_adaptation.py --tasks penguins --methods source ncf
+    python benchmarks/domain_adaptation.py --proportions --out out/proportions
     python benchmarks/domain_adaptation.py --report     # the tables of what is there
 
 A result is a line of OUT/adaptation.jsonl; what is there is not run again, so that a
@@ -25,7 +26,7 @@ import torch
 from adaptation.guard import circular, discriminability, information
 from adaptation.methods import CLASSIFIERS, methods, model
 from adaptation.report import KEY, write
-from adaptation.tasks import TASKS, fewer, split
+from adaptation.tasks import PROPORTIONS, TASKS, fewer, split
 from results import read
 from threadpoolctl import threadpool_limits
 
@@ -126,7 +127,8 @@ def run(options, path):
     }
     known = methods(**({"max_iter": QUICK_STEPS} if options.quick else {}))
     chosen = list(present(known, lambda m: m.rows, options.methods))
-    for task in present(TASKS, lambda t: (t.name,), options.tasks):
+    tasks = PROPORTIONS if options.proportions else TASKS
+    for task in present(tasks, lambda t: (t.name,), options.tasks):
         pair = smaller(task.load()) if options.quick else task.load()
         for seed in options.seeds:
             for unit in units(options, pair, chosen):
@@ -183,6 +185,11 @@ def parse(argv):
     add("--classifiers", help="parts of classifier names")
     add("--seeds", type=int, help="of splits, labels and maps; default 0 1 2")
     add("--labels", help="target rows of a class with their class, or 'all'")
+    parser.add_argument(
+        "--proportions",
+        action="store_true",
+        help="targets in which every second class is rarer",
+    )
     parser.add_argument("--quick", action="store_true", help="few rows, steps, seeds")
     parser.add_argument("--out", type=Path, default=HERE / "out")
     parser.add_argument("--retry", action="store_true", help="run what failed again")

@@ -229,8 +229,8 @@ class NCFTransport(
         source rows, and of target rows. Each is None if the fit had no such rows.
     pseudo_label_fraction_, pseudo_label_accuracy_ : float
         With `class_conditional`: fraction of the target rows that had no label and got
-        a pseudo-label from a self-trained classifier, and its accuracy on labels that
-        were held out (nan if a class has only one label).
+        a pseudo-label, and the accuracy of pseudo-labels on labels that were held out
+        (nan if a class has only one label, or none).
     net_ : skorch.NeuralNet
         The skorch net after training; None if there were too few rows to train on, or
         after :func:`~sk_ncf.load`.
@@ -425,7 +425,7 @@ class NCFTransport(
             `output_distribution` the source.
         y_target : array-like of shape (n_target_samples,), default=None
             Class labels of the rows of X_target with `class_conditional`; -1, NaN or
-            None if missing.
+            None if missing. Missing ones are predicted, also if there are no others.
         sample_domain : int or array-like of shape (n_samples,), default=None
             Rows of X with values >= 0 are source, < 0 target.
         sample_weight : array-like of shape (n_samples,), default=None

@@ -3,9 +3,18 @@
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sk_ncf import MMD, Cost, NCFTransport, SemiDual, SquaredEuclidean
+from sk_ncf import (
+    MMD,
+    AdaptedClassifier,
+    Cost,
+    NCFTransport,
+    SemiDual,
+    SquaredEuclidean,
+)
 
 
 class Quartic(Cost):
@@ -86,4 +95,15 @@ def test_scikit_learn_check_passes(estimator, check):
 @pytest.mark.slow
 @parametrize_with_checks([NCFTransport(), *configured(MANY)])
 def test_scikit_learn_check_passes_with_other_options(estimator, check):
+    check(estimator)
+
+
+@parametrize_with_checks(
+    [
+        AdaptedClassifier(LogisticRegression()),
+        AdaptedClassifier(KNeighborsClassifier()),
+        AdaptedClassifier(make_pipeline(StandardScaler(), LogisticRegression())),
+    ]
+)
+def test_scikit_learn_check_passes_without_target_rows(estimator, check):
     check(estimator)

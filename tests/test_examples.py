@@ -10,6 +10,7 @@ pytest.importorskip("matplotlib")
 FOLDER = Path(__file__).parents[1] / "examples"
 NEEDS = {
     "pipeline_recipes.py": ["palmerpenguins"],
+    "plot_adapted_classifier.py": ["mlxtend"],
     "plot_domain_adaptation.py": ["palmerpenguins"],
     "plot_fashion_to_digits.py": ["mlxtend"],
 }

@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.fixes import parse_version
 
-from sk_ncf import Lp
+from sk_ncf import AdaptedClassifier, Lp
 from sk_ncf._training.net import NCFNet
 
 X, Y = two_samples()
@@ -120,6 +120,18 @@ def test_recipe_4_in_skada():
     skada = pytest.importorskip("skada")
     rows, labels, domain, Xt, yt = _both_domains()
     pipeline = skada.make_da_pipeline(StandardScaler(), _adapting(), _classifier())
+    pipeline.fit(rows, labels, sample_domain=domain)
+    assert np.mean(pipeline.predict(Xt) == yt) > 0.95
+
+
+@pytest.mark.parametrize("kind", ["class maps", "classifier"])
+def test_recipe_4_in_skada_class_by_class(kind):
+    skada = pytest.importorskip("skada")
+    rows, labels, domain, Xt, yt = _both_domains()
+    steps = [_adapting(class_conditional=True), _classifier()]
+    if kind == "classifier":
+        steps = [AdaptedClassifier(_classifier(), random_state=0)]
+    pipeline = skada.make_da_pipeline(StandardScaler(), *steps)
     pipeline.fit(rows, labels, sample_domain=domain)
     assert np.mean(pipeline.predict(Xt) == yt) > 0.95
 

@@ -27,6 +27,7 @@ LEVELS = {
     "_training": 6,
     "_classes": 6,
     "estimator": 7,
+    "adaptation": 7,
     "_persistence": 8,
     "__init__": 9,
     # Nothing imports these.

@@ -24,7 +24,7 @@ from sklearn.svm import SVC
 from sklearn.utils.validation import has_fit_parameter
 
 from adaptation.tasks import MISSING, fewer
-from sk_ncf import NCFTransport
+from sk_ncf import AdaptedClassifier, NCFTransport
 
 MOST_ROWS = 2000  # of a side, for methods that solve for a plan
 HEAVIEST = 10  # weight of a labelled target row, where those are few
@@ -58,7 +58,8 @@ CLASSIFIERS = {
 class Adapted:
     """Rows to learn from, their classes and weights, and what is done to new rows.
 
-    `comparable` tells whether distances in the target's space are still meant.
+    `comparable` tells whether distances in the target's space are still meant. `fitted`
+    is the classifier itself, of methods that train it.
     """
 
     X: np.ndarray
@@ -67,6 +68,7 @@ class Adapted:
     weight: np.ndarray | None = None
     self_training: bool = False
     comparable: bool = True
+    fitted: object = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class Method:
 
 def model(adapted, classifier):
     """The classifier, fitted to the rows; weights where it takes them."""
+    if adapted.fitted is not None:
+        return adapted.fitted
     X, y, weight = adapted.X, adapted.y, adapted.weight
     classifier = clone(classifier)
     if hasattr(classifier, "n_neighbors"):
@@ -225,18 +229,33 @@ def ncf_per_class(split, classifier, **options):
     )
 
 
+def adapted_classifier(split, classifier, guard=True):
+    """AdaptedClassifier with its default, the Gaussian maps of the classes."""
+    fitted = AdaptedClassifier(classifier, guard=guard, random_state=split.seed)
+    fitted.fit(split.Xs, split.ys, X_target=split.Xt, y_target=split.yt)
+    return (Adapted(split.Xs, split.ys, fitted=fitted),)
+
+
 def methods(**options):
     """All methods; the options are those of NCFTransport."""
     labelled = partial(Method, labels=True)
     per_class = {"class_conditional": "per_class", **options}
+    trained = partial(Method, adapt=adapted_classifier, asks_classifier=True)
+    unguarded = partial(adapted_classifier, guard=False)
     return [
         Method(("source only",), source_only),
         Method(("standardised per domain",), standardised),
         *(_skada(*entry) for entry in SKADA),
         *(_pot(*entry) for entry in POT),
         Method(("sk_ncf", "sk_ncf, frozen model"), partial(ncf, **options)),
+        trained(("AdaptedClassifier, no labels",), classes=True),
+        trained(
+            ("AdaptedClassifier, no labels, no guard",), adapt=unguarded, classes=True
+        ),
         labelled(("target labels alone",), labels_alone),
         labelled(("source and labels",), pooled),
+        trained(("AdaptedClassifier",), labels=True),
+        Method(("self-training, no labels",), self_training_pooled, classes=True),
         labelled(("self-training, target",), self_training_target),
         labelled(("self-training, pooled",), self_training_pooled),
         *(_pot(*entry, labels=True) for entry in POT if entry[0] in WITH_LABELS),

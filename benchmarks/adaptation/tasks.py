@@ -255,3 +255,20 @@ TASKS = [
     ),
     Task("colours china -> flower", colours),
 ]
+
+
+def rarer(load):
+    """The pair with a quarter of the target rows of every second class."""
+    pair = load()
+    rng = np.random.RandomState(0)
+    keep = (pair.yt % 2 == 1) | (rng.rand(len(pair.yt)) < 1 / 4)
+    groups = None if pair.groups is None else pair.groups[keep]
+    return pair._replace(Xt=pair.Xt[keep], yt=pair.yt[keep], groups=groups)
+
+
+# The same shifts with other proportions of the classes; run if they are asked for.
+PROPORTIONS = [
+    Task(f"{task.name}, other proportions", partial(rarer, task.load), task.packages)
+    for task in TASKS
+    if task.name.startswith(("penguins", "crabs", "watch arm", "MNIST"))
+]

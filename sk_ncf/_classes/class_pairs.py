@@ -1,16 +1,20 @@
 """Source and target rows of every class, and the classifiers of a fit."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from sk_ncf._classes.classifiers import fitted_classifier
-from sk_ncf._classes.labels import common_classes, encode_labels, non_missing_labels
+from sk_ncf._classes.gaussian_maps import map_by_class
+from sk_ncf._classes.labels import common_classes, encode_labels
 from sk_ncf._classes.pooling import ClassMoments, PooledSample, pooled_moments
+from sk_ncf._classes.pseudo_label_rounds import pseudo_label_rounds
 from sk_ncf._classes.pseudo_labels import predict_pseudo_labels
 from sk_ncf._inputs.types import Classifier, TransportEstimator
 from sk_ncf._inputs.validation import Rows
+from sk_ncf._inputs.warn import warn
 
 __all__ = ["ClassLabels", "class_pairs"]
 
@@ -119,13 +123,14 @@ def class_pairs(
     per_class, pooled = estimator.class_conditional != "shared", {}
     if source is not None and target is not None:
         assert codes is not None and target_codes is not None
-        labelled = target_codes != -1
         earlier = None if previous is None else previous.target_classifier
-        samples = source, codes, target, target_codes
-        target_codes = _complete(labels, estimator.classifier, *samples, earlier)
+        x = PooledSample(source.X, source.weight, codes)
+        y = PooledSample(target.X, target.weight, target_codes, target_codes != -1)
+        target_codes = _complete(labels, estimator.classifier, x, y, earlier, rng)
+        y = y._replace(codes=target_codes)
+        if previous is None:
+            target, target_codes = _with_every_class(labels, x, y, target)
         if previous is None and per_class:
-            x = PooledSample(source.X, source.weight, codes)
-            y = PooledSample(target.X, target.weight, target_codes, labelled)
             pooled = pooled_moments(x, y, len(labels.classes))
     if per_class:
         given = (source, codes), (target, target_codes)
@@ -166,13 +171,13 @@ def _by_class(
 def _complete(
     labels: ClassLabels,
     classifier: Classifier | None,
-    source: Rows,
-    codes: np.ndarray,
-    target: Rows,
-    target_codes: np.ndarray,
+    source: PooledSample,
+    target: PooledSample,
     earlier: Any,
+    rng: np.random.RandomState,
 ) -> np.ndarray:
     """Class indices of all target rows; sets the attributes about pseudo-labels."""
+    target_codes = target.codes
     unlabelled = target_codes == -1
     if earlier is not None and unlabelled.any():  # the classifier of the earlier calls
         target_codes = target_codes.copy()
@@ -180,14 +185,45 @@ def _complete(
         labels.pseudo_label_fraction = float(unlabelled.mean())
         labels.pseudo_label_accuracy = np.nan
         return target_codes
-    assert target.label is not None
-    non_missing_labels(target.label)
+    if unlabelled.all():
+        labels.pseudo_label_fraction, labels.pseudo_label_accuracy = 1.0, np.nan
+        fit = partial(fitted_classifier, classifier)
+        rounds = pseudo_label_rounds(fit, source, target, len(labels.classes), rng)
+        return rounds.codes
     predicted = predict_pseudo_labels(
-        classifier, source.X, codes, target.X, target_codes
+        classifier, source.X, source.codes, target.X, target_codes
     )
     labels.pseudo_label_fraction = predicted.fraction
     labels.pseudo_label_accuracy = predicted.accuracy
     return predicted.codes
+
+
+def _with_every_class(
+    labels: ClassLabels, x: PooledSample, y: PooledSample, target: Rows
+) -> tuple[Rows, np.ndarray]:
+    """Target rows and class indices, with rows for the classes that nobody predicts.
+
+    These are the source rows of the class, shifted by the mean shift of the others, so
+    that the fit is that shift.
+    """
+    empty = np.setdiff1d(x.codes, y.codes)
+    if not len(empty):
+        return target, y.codes
+    warn(
+        "No target row was predicted to be of these classes, which are mapped by the "
+        f"mean shift of the others: {_listed(labels, empty)}."
+    )
+    mine = np.isin(x.codes, empty)
+    mapped = map_by_class(x, y, len(labels.classes))[mine].astype(target.X.dtype)
+    X = np.concatenate([target.X, mapped])
+    weight = np.concatenate([target.weight, x.weight[mine]])
+    return Rows(X, weight), np.concatenate([y.codes, x.codes[mine]])
+
+
+def _listed(labels: ClassLabels, codes: np.ndarray) -> str:
+    names = labels.classes[codes].tolist()
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return f"{names[:20]}{more}"
 
 
 def _fit_classifiers(

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["common_classes", "encode_labels", "non_missing_labels"]
+__all__ = ["common_classes", "encode_labels"]
 
 
 def common_classes(source: np.ndarray | None, target: np.ndarray | None) -> np.ndarray:
@@ -27,7 +27,9 @@ def common_classes(source: np.ndarray | None, target: np.ndarray | None) -> np.n
         )
     classes = np.unique(labels.tolist())
     if source is not None and target is not None:
-        _check_same(set(classes.tolist()), set(non_missing_labels(target)))
+        given = {label for label in target if label is not None}
+        if given:  # without any target label, all are predicted
+            _check_same(set(classes.tolist()), given)
     return classes
 
 
@@ -39,18 +41,6 @@ def _check_same(source: set[Any], target: set[Any]) -> None:
         "Source and target must have the same classes. Only in the source (y): "
         f"{_listed(only[0])}; only in the target (y_target): {_listed(only[1])}."
     )
-
-
-def non_missing_labels(target: np.ndarray) -> list[Any]:
-    """The labels of the labelled target rows; an error if there is none."""
-    labels = [label for label in target.tolist() if label is not None]
-    if not labels:
-        raise ValueError(
-            "y_target has no label: class_conditional needs at least one labelled "
-            "target row of every class. Without any, use class_conditional=False, which "
-            "fits one map for all rows."
-        )
-    return labels
 
 
 def _listed(values: list[Any], at_most: int = 20) -> str:

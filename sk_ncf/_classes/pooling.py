@@ -78,7 +78,7 @@ def pooled_moments(
     limit = MAX_ROWS_PER_FEATURE * source.X.shape[1]
     counts = [np.bincount(s.codes, s.weight, n_classes) for s in (source, target)]
     small = np.flatnonzero((np.min(counts, axis=0) < limit) & (counts[0] > 0))
-    if len(small) < 2:
+    if len(small) < 2 or not counts[1][small].any():
         return {}
     source, target = _distinct_rows(source, small), _distinct_rows(target, small)
     if len(target.X) < MIN_TARGET_ROWS:

@@ -7,11 +7,10 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 
 from sk_ncf._classes.classifiers import fitted_classifier, new_classifier
-from sk_ncf._classes.pooling import PooledSample, pooled_moments
-from sk_ncf._flow.preconditioner import Preconditioner
+from sk_ncf._classes.gaussian_maps import map_by_class
+from sk_ncf._classes.pooling import PooledSample
 from sk_ncf._inputs.types import Classifier
 from sk_ncf._samples.sample import random_rows
-from sk_ncf.costs import SquaredEuclidean
 
 __all__ = ["PseudoLabels", "predict_pseudo_labels"]
 
@@ -98,24 +97,12 @@ def _predict_codes(classifier: Classifier | None, rows: _Labelled) -> np.ndarray
 
 
 def _mapped(rows: _Labelled, codes: np.ndarray) -> np.ndarray:
-    """Source rows under the Gaussian map of their class, if the target has the class."""
+    """Source rows under the Gaussian map of their class."""
     assert rows.X is not None and rows.codes is not None
-    mapped, ones = rows.X.astype(np.float64), np.ones(len(rows.X) + len(rows.target))
-    weight, target_weight = ones[: len(rows.X)], ones[: len(rows.target)]
-    pooled = pooled_moments(
-        PooledSample(rows.X, weight, rows.codes),
-        PooledSample(rows.target, target_weight, codes, rows.target_codes != -1),
-        max(rows.codes.max(), codes.max()) + 1,
-    )
-    for k in np.intersect1d(rows.codes, codes):
-        x, y = rows.X[rows.codes == k], rows.target[codes == k]
-        if k in pooled:
-            frame = Preconditioner.of_moments(SquaredEuclidean(), pooled[k])
-        else:
-            weights = ones[: len(x)], ones[: len(y)]
-            frame = Preconditioner.fit(x, y, SquaredEuclidean(), *weights)
-        mapped[rows.codes == k] = frame.target.inverse(frame.source.forward(x))
-    return mapped
+    source = PooledSample(rows.X, np.ones(len(rows.X)), rows.codes)
+    ones, labelled = np.ones(len(rows.target)), rows.target_codes != -1
+    target = PooledSample(rows.target, ones, codes, labelled)
+    return map_by_class(source, target, max(rows.codes.max(), codes.max()) + 1)
 
 
 def _accuracy(classifier: Classifier | None, rows: _Labelled, n_rounds: int) -> float:

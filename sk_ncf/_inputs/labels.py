@@ -79,7 +79,7 @@ def _check_kind(name: str, given: Iterable[Any]) -> None:
         )
     if kinds == ["number"] and not all(isinstance(v, Integral) for v in given):
         raise ValueError(
-            f"{name} must hold class labels if class_conditional is set, got "
+            f"{name} must hold class labels, got "
             "continuous values. Unknown label type: bin a regression target first, "
             "with sklearn.preprocessing.KBinsDiscretizer or numpy.digitize."
         )

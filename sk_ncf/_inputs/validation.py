@@ -19,6 +19,7 @@ from sk_ncf._inputs.units import warn_of_units
 from sk_ncf._inputs.warn import warn
 
 __all__ = [
+    "DTYPES",
     "Rows",
     "check_y",
     "checked_rows",
