@@ -148,6 +148,18 @@ class NCFTransport(
         Domain of rows that are given without `sample_domain`. With "target", rows seen
         after the fit are returned unchanged by :meth:`transform`, as domain adaptation
         wants. When `X_target` is given, the rows of `X` in :meth:`fit` are source rows.
+    potential : {"auto", "network", "discrete"}, default="auto"
+        What the map is read from. "network": a trained network, which is smooth.
+        "discrete": the exact entropic dual values of the rows, without a network. Its
+        map is an average over nearby target rows, which is right where the optimal map
+        is discontinuous (gaps between clusters, repeated values), and less accurate than
+        the network where it is smooth. "auto": both are compared on held-out rows
+        (`potential_choice_`); the network in :meth:`partial_fit`, for a map that is
+        shared by classes, and without `early_stopping`.
+    max_potential_rows : int, default=4096
+        Most rows of either side that a discrete potential keeps, in proportion to their
+        weights. A file of it has up to 8 (d + 2) bytes for each of them and class: 0.13
+        MB for two features, 3.3 MB for 100.
     ensemble_size : int, default="auto"
         Number of potentials that are trained at the same time, each on another subset
         of the rows; the map is that of their mean. An ensemble has a smaller error on
@@ -250,12 +262,14 @@ class NCFTransport(
     stop_reason_ : str
         Why the training ended: "converged", "max_iter", "initialization" (nothing was
         better than the initialization), "diverged", "interrupted" (Ctrl-C), "callback"
-        (one of `callbacks` ended it), "partial_fit" or "too_few_rows".
+        (one of `callbacks` ended it), "partial_fit" or "too_few_rows". "discrete" if
+        ``potential="discrete"``: no network was trained.
     map_kind_ : str, or ndarray of str of shape (n_classes,)
         "network" if trained weights were better on held-out rows than the
         initialization. Otherwise the initialization, of which a warning tells:
         "gaussian" (quadratic costs only), "mean_shift" or "identity", the best of them
-        by cross-fitting. With ``class_conditional="per_class"`` one for every class.
+        by cross-fitting. "discrete": the discrete potential (`potential`), of all
+        classes. With ``class_conditional="per_class"`` one for every class.
     n_outliers_ : ndarray of int of shape (2,)
         Number of distinct source and target rows that lie far outside the rest and were
         left out of the fit. They are mapped like all other rows.
@@ -301,6 +315,8 @@ class NCFTransport(
         "classifier": [HasMethods(["fit", "predict"]), None],
         "output_distribution": [StrOptions({"normal", "uniform"}), callable],
         "default_domain": [StrOptions({"source", "target"})],
+        "potential": [StrOptions({"auto", "network", "discrete"})],
+        "max_potential_rows": [Interval(Integral, 1, 2**24, closed="both")],
         "ensemble_size": [
             StrOptions({"auto"}),
             Interval(Integral, 1, 1024, closed="both"),
@@ -356,6 +372,8 @@ class NCFTransport(
         output_distribution: Literal["normal", "uniform"]
         | Callable[..., ArrayLike] = "normal",
         default_domain: Literal["source", "target"] = "source",
+        potential: Literal["auto", "network", "discrete"] = "auto",
+        max_potential_rows: int = 4096,
         ensemble_size: int | Auto = "auto",
         hidden_layer_sizes: Sequence[int] | Auto = "auto",
         batch_size: int | Auto = "auto",
@@ -380,6 +398,8 @@ class NCFTransport(
         self.classifier = classifier
         self.output_distribution = output_distribution
         self.default_domain = default_domain
+        self.potential = potential
+        self.max_potential_rows = max_potential_rows
         self.ensemble_size = ensemble_size
         self.hidden_layer_sizes = hidden_layer_sizes
         self.batch_size = batch_size
@@ -491,6 +511,11 @@ class NCFTransport(
         self : NCFTransport
         """
         self._check_parameters()
+        if self.potential == "discrete":
+            raise ValueError(
+                "potential='discrete' needs all rows at once: call fit, or set "
+                "potential='auto', with which partial_fit trains a network."
+            )
         first = not hasattr(self, "flow_")
         given = X, y, X_target, y_target, sample_domain, sample_weight, target_weight
         source, target = source_and_target(self, *given, reset=first)
@@ -517,6 +542,11 @@ class NCFTransport(
             )
         objective = make_objective(self.objective)
         check_objective(objective)
+        if self.class_conditional == "shared" and self.potential == "discrete":
+            raise ValueError(
+                "potential='discrete' needs class_conditional='per_class' or False, got "
+                "'shared': a map that is shared by classes is not the optimal one."
+            )
         if self.class_conditional == "shared" and not objective.allows_shared_map:
             raise ValueError(
                 "class_conditional='shared' needs objective='mmd', got "

@@ -293,6 +293,12 @@ class FitData:
             targets += of_target
         return sources, targets
 
+    def all_rows(self) -> list[tuple[Sample, Sample]]:
+        """Source and target rows of every class, held-out rows included."""
+        assert self.splits is not None
+        pairs = [splits.all_rows for splits in self.splits]
+        return cast("list[tuple[Sample, Sample]]", pairs)  # of a fit with all rows
+
     def longest_side(self, is_given: Sequence[bool]) -> int:
         """Training rows of the potential and side with most.
 

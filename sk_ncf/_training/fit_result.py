@@ -20,4 +20,6 @@ class FitResult:
     best_iter: np.ndarray  # (K,), one step for every class with its own potential
     stop_reason: str
     small: np.ndarray  # (K,) of bool: classes with too few rows to train on
-    map_kind: np.ndarray  # (K,) of str: "network", or the kind of the initial map
+    map_kind: (
+        np.ndarray
+    )  # (K,) of str: "network", "discrete" or the kind of initial map

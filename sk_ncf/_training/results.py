@@ -1,0 +1,77 @@
+"""The results of a fit session: with training, without, and of a discrete potential."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sk_ncf._flow.characteristics import CharacteristicFlow
+from sk_ncf._flow.potential import BasePotential
+from sk_ncf._flow.preconditioner import common_cost
+from sk_ncf._training.discrete_flow import discrete_flow
+from sk_ncf._training.fit_result import FitResult
+from sk_ncf._training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from sk_ncf._training.fit_session import FitSession
+
+__all__ = ["discrete_result", "result_without_training", "trained_result"]
+
+
+def result_without_training(session: "FitSession") -> FitResult:
+    """The initialization."""
+    flow, small = session.initial_flow(), session.data.too_small(session.shared)
+    flow.potential.reset()
+    flow = session.ensemble_mean(flow)
+    best_iter = np.zeros(session.n_potentials, dtype=int)
+    kinds = _initial_kinds(session)
+    return FitResult(flow, None, 0, best_iter, "too_few_rows", small, kinds)
+
+
+def discrete_result(session: "FitSession") -> FitResult:
+    """The discrete potential of all rows, without training."""
+    none = np.zeros(session.n_potentials, dtype=int)
+    kinds = np.full(session.n_potentials, "discrete")
+    flow = _discrete_flow(session)
+    return FitResult(flow, None, 0, none, "discrete", none > 0, kinds)
+
+
+def trained_result(session: "FitSession", trainer: Trainer, n_iter: int) -> FitResult:
+    """The selected weights.
+
+    Parameters
+    ----------
+    session : FitSession
+    trainer : Trainer
+        After its training.
+    n_iter : int
+        Steps that it took.
+    """
+    reason = trainer.risk.stop_reason
+    if reason is None:
+        complete = session.stream and n_iter >= session.n_steps
+        stopped = getattr(trainer.net, "stopped_by_callback", False)
+        reason = "callback" if stopped else "interrupted"
+        reason = "partial_fit" if complete else reason
+    small = session.data.too_small(session.shared) & (not session.stream)
+    flow, best_iter, is_initial = trainer.selected(small, session.stream)
+    flow = session.ensemble_mean(flow)
+    kinds = np.where(is_initial, _initial_kinds(session), "network")
+    return FitResult(flow, trainer.net, n_iter, best_iter, reason, small, kinds)
+
+
+def _discrete_flow(
+    session: "FitSession", network: BasePotential | None = None
+) -> CharacteristicFlow:
+    return discrete_flow(
+        session.data.all_rows(),
+        session.preconditioners,
+        common_cost(session.preconditioners),
+        session.parameters.max_potential_rows,
+        session.device(),
+        network,
+    )
+
+
+def _initial_kinds(session: "FitSession") -> np.ndarray:
+    """The kind of the initial map of every potential, shape (K,)."""
+    return np.array([p.kind for p in session.preconditioners[: session.n_potentials]])
