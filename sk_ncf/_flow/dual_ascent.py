@@ -30,13 +30,17 @@ __all__ = ["fit_discrete_potential"]
 EPSILON = 5e-4  # in units of the variance of the rows
 NEAR = 2.0  # times as large is the epsilon from which all rows are used
 COARSE_ROWS = 1024  # of either side, for a larger epsilon
-N_STEPS = 2  # at every epsilon but the last
+N_STEPS = 4  # at most, at every epsilon but the last
+NEARLY = 0.005  # error at every epsilon but the last
 MAX_STEPS = 12  # at the last epsilon
 LARGEST_STEP = 3.0  # of a dual value, in units of epsilon
 SHARE_OF_ERROR = 0.03  # of the sampling error of a weight is the final error
-SPARSE = 0.02  # Newton's method is used if epsilon is smaller, in units of the variance
-LEAST_SHARE = 2e-3  # of a target row in the weight of a source row, in the Hessian
+SPARSE = 0.2  # Newton's method is used if epsilon is smaller, in units of the variance
+LEAST_SHARE = 5e-4  # of a target row in the weight of a source row, in the Hessian
 RIDGE = 1e-3  # added to the Hessian, in units of the weights of the target rows
+MANY = 4.0  # rows of the other side, as heavy as the heaviest of them
+SPLIT = 0.02  # share of the weight, from which the map is not an average
+SHARP = 1e-3  # factor of the final epsilon then
 SOME_ROWS = 512  # whose costs give the first epsilon, and the last one
 
 
@@ -87,7 +91,18 @@ def fit_discrete_potential(
         potential.g = _coarse_values(potential, coarse, SPARSE * variance)
         levels = levels[len(coarse) :]
     _ascend(potential, levels, SPARSE * variance)
+    if max(_excess(weight_x, weight_y), _excess(weight_y, weight_x)) > SPLIT:
+        potential.epsilon = SHARP * potential.epsilon
     return potential
+
+
+def _excess(weight: Tensor, other: Tensor) -> float:
+    """Share of the weight in values that would be split between many other rows.
+
+    They would be mapped to the mean of these. With a smaller epsilon they are mapped to
+    one of them.
+    """
+    return float((weight - MANY * other.max()).clamp_min(0).sum())
 
 
 def _coarse_values(
@@ -133,8 +148,9 @@ def _ascend(potential: DiscretePotential, levels: list[float], sparse: float) ->
         potential.epsilon = torch.full_like(potential.epsilon, level)
         problem = _DualProblem(potential, newton=level < sparse)
         state = problem.state(potential.g)
-        for _ in range(MAX_STEPS if level == levels[-1] else N_STEPS):
-            if state.error <= tolerance:
+        is_last = level == levels[-1]
+        for _ in range(MAX_STEPS if is_last else N_STEPS):
+            if state.error <= (tolerance if is_last else max(tolerance, NEARLY)):
                 break
             state = problem.improved(state)
         potential.f, potential.g = state.f, state.g

@@ -6,6 +6,7 @@ import numpy as np
 from skorch import NeuralNet
 
 from sk_ncf._flow.characteristics import CharacteristicFlow
+from sk_ncf._training.potential_choice import Comparison
 
 __all__ = ["FitResult"]
 
@@ -23,3 +24,4 @@ class FitResult:
     map_kind: (
         np.ndarray
     )  # (K,) of str: "network", "discrete" or the kind of initial map
+    comparison: Comparison | None = None  # of the network and the discrete potential

@@ -3,12 +3,14 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from sk_ncf._flow.characteristics import CharacteristicFlow
 from sk_ncf._flow.potential import BasePotential
 from sk_ncf._flow.preconditioner import common_cost
 from sk_ncf._training.discrete_flow import discrete_flow
 from sk_ncf._training.fit_result import FitResult
+from sk_ncf._training.potential_choice import compare_potentials
 from sk_ncf._training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -54,9 +56,33 @@ def trained_result(session: "FitSession", trainer: Trainer, n_iter: int) -> FitR
         reason = "partial_fit" if complete else reason
     small = session.data.too_small(session.shared) & (not session.stream)
     flow, best_iter, is_initial = trainer.selected(small, session.stream)
-    flow = session.ensemble_mean(flow)
     kinds = np.where(is_initial, _initial_kinds(session), "network")
-    return FitResult(flow, trainer.net, n_iter, best_iter, reason, small, kinds)
+    comparison = None
+    if _compares(session, reason):
+        comparison = compare_potentials(
+            flow,
+            session.data.held_out_tensors(torch.device("cpu")),
+            session.data.complete_folds(),
+            session.preconditioners,
+            session.parameters.max_potential_rows,
+        )
+    flow = session.ensemble_mean(flow)
+    if comparison is not None and comparison.discrete_is_better:
+        flow = _discrete_flow(session, flow.potential)
+        kinds = np.full_like(kinds, "discrete", dtype=object).astype(str)
+    return FitResult(
+        flow, trainer.net, n_iter, best_iter, reason, small, kinds, comparison
+    )
+
+
+def _compares(session: "FitSession", reason: str) -> bool:
+    """Whether the network and the discrete potential are compared."""
+    parameters = session.parameters
+    return (
+        parameters.potential == "auto"
+        and parameters.early_stopping
+        and not (session.stream or session.shared or reason == "interrupted")
+    )
 
 
 def _discrete_flow(
