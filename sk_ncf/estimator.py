@@ -288,9 +288,10 @@ class NCFTransport(
 
     Notes
     -----
-    The map is the gradient of a smooth potential. If the optimal map is discontinuous
-    (gaps between clusters), the fitted one crosses the gap steeply. Far from the
-    training rows it is an extrapolation.
+    The map of a network is the gradient of a smooth potential. If the optimal map is
+    discontinuous (gaps between clusters), it crosses the gap steeply, and some rows end
+    up between the clusters. The map of a discrete potential does not. Far from the
+    training rows both are extrapolations.
 
     References
     ----------

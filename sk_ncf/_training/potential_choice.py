@@ -33,6 +33,7 @@ LEAST_OUTSIDE = 0.02  # decrease of the fraction of rows outside the support tha
 LEAST_DISTANCE = (
     0.01  # per root of d: nearer rows are not outside, as repeated values are
 )
+FEW_ROWS = 512  # with more, the comparison takes time and is left out if need be
 LEAST_DECREASE = 0.25  # decrease of the energy distance that counts by itself
 
 Rows = tuple[Tensor, Tensor, Tensor, Tensor]  # x, y, weight_x, weight_y
@@ -170,7 +171,8 @@ def _compare(
         outside_network=_fraction(of_network, weights), energy_network=energy
     )
     few_outside = found.outside_network < 1 - LEVEL + LEAST_OUTSIDE
-    if few_outside and energy < floor:
+    many_rows = min(len(kept_x[0]), len(kept_y[0])) > FEW_ROWS
+    if many_rows and few_outside and energy < floor / 4:
         found.outside_discrete = found.outside_network
         return found
     device = x.device
