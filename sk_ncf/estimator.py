@@ -263,7 +263,8 @@ class NCFTransport(
         Why the training ended: "converged", "max_iter", "initialization" (nothing was
         better than the initialization), "diverged", "interrupted" (Ctrl-C), "callback"
         (one of `callbacks` ended it), "partial_fit" or "too_few_rows". "discrete" if
-        ``potential="discrete"``: no network was trained.
+        no network was trained (``potential="discrete"``), or if after a fifth of
+        `max_iter` the discrete potential was clearly better.
     map_kind_ : str, or ndarray of str of shape (n_classes,)
         "network" if trained weights were better on held-out rows than the
         initialization. Otherwise the initialization, of which a warning tells:

@@ -125,7 +125,7 @@ class CharacteristicFlow(nn.Module):
             Number of steps. Potentials with an exact inverse take none.
         """
         foot = self.foot(y)
-        if self.potential.exact_inverse:
+        if getattr(self.potential, "exact_inverse", False):
             return foot
         return self.hopf_lax_descent(foot, y, refinements).x if refinements else foot
 

@@ -293,16 +293,9 @@ class FitData:
             targets += of_target
         return sources, targets
 
-    def all_rows(self) -> list[tuple[Sample, Sample]]:
+    def all_rows(self) -> list[SamplePair]:
         """Source and target rows of every class, held-out rows included."""
-        assert self.splits is not None
-        pairs = [splits.all_rows for splits in self.splits]
-        return cast("list[tuple[Sample, Sample]]", pairs)  # not of a stream
-
-    def complete_folds(self) -> tuple[list[Sample], list[Sample]]:
-        """Training rows of every potential, source and target."""
-        folds = self.training_folds(0), self.training_folds(1)
-        return cast("tuple[list[Sample], list[Sample]]", folds)  # not of a stream
+        return [] if self.splits is None else [s.all_rows for s in self.splits]
 
     def longest_side(self, is_given: Sequence[bool]) -> int:
         """Training rows of the potential and side with most.

@@ -44,8 +44,10 @@ from sk_ncf._training.minibatches import PairSampler, smoothing_scale
 from sk_ncf._training.net import build_net
 from sk_ncf._training.objective import MinibatchLoss
 from sk_ncf._training.parameters import TransportParameters
+from sk_ncf._training.potential_choice import Comparison
 from sk_ncf._training.results import (
     discrete_result,
+    early_choice,
     result_without_training,
     trained_result,
 )
@@ -87,6 +89,7 @@ class FitSession:
     weight_to_split: float | None = None
     checkpoint: Checkpoint | None = None
     trainer: Trainer | None = None
+    comparison: Comparison | None = None  # that ended the training
 
     def __init__(
         self,
@@ -161,7 +164,7 @@ class FitSession:
         trainer either: `partial_fit` then starts from the weights of the fitted flow.
         """
         state = copy.copy(self)
-        state.estimator = state.checkpoint = None
+        state.estimator = state.checkpoint = state.comparison = None
         state.data = self.data.without_training_rows(keep_validation=self.stream)
         if not self.stream:
             state.trainer = None
@@ -300,7 +303,7 @@ class FitSession:
             estimator.skorch_net,
             MinibatchLoss(flow, self._objective()),
             early_callbacks(estimator, risk, None if self.stream else n_epochs),
-            late_callbacks(risk, self.checkpoint),
+            late_callbacks(risk, early_choice(self, risk), self.checkpoint),
             lr=settings.learning_rate_init,
             device=self.device(),
             seed=self.rng.randint(2**31),

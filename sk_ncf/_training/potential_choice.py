@@ -87,6 +87,7 @@ def compare_potentials(
     folds: tuple[Sequence[Sample], Sequence[Sample]],
     preconditioners: Sequence[Preconditioner],
     max_rows: int,
+    at_least: float = 0.0,
 ) -> Comparison:
     """Compare the trained flow with discrete potentials, as the mean over the classes.
 
@@ -105,6 +106,9 @@ def compare_potentials(
         One for every class.
     max_rows : int
         Most rows that a discrete potential keeps.
+    at_least : float, default=0.0
+        Fraction of mapped rows outside the support, below which the discrete potentials
+        are not computed.
     """
     n_classes, size = len(preconditioners), len(folds[0]) // len(preconditioners)
     found = []
@@ -122,7 +126,7 @@ def compare_potentials(
             for member in range(first, stop)
         ]
         network = _select_members(flow, slice(first, stop), n_classes * size)
-        found.append(_compare(network, rows, samples, frame, max_rows))
+        found.append(_compare(network, rows, samples, frame, max_rows, at_least))
     return Comparison(*(_mean(name, found) for name in _NAMES))
 
 
@@ -151,6 +155,7 @@ def _compare(
     samples: Sequence[tuple[Sample, Sample]],
     frame: Preconditioner,
     max_rows: int,
+    at_least: float,
 ) -> Comparison:
     """The comparison for one class."""
     x, y, weight_x, weight_y = rows
@@ -171,9 +176,11 @@ def _compare(
         outside_network=_fraction(of_network, weights), energy_network=energy
     )
     few_outside = found.outside_network < 1 - LEVEL + LEAST_OUTSIDE
+    found.outside_discrete = found.outside_network
+    if found.outside_network < at_least:
+        return found
     many_rows = min(len(kept_x[0]), len(kept_y[0])) > FEW_ROWS
     if many_rows and few_outside and energy < floor / 4:
-        found.outside_discrete = found.outside_network
         return found
     device = x.device
     flow = discrete_flow(

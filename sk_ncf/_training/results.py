@@ -1,6 +1,6 @@
 """The results of a fit session: with training, without, and of a discrete potential."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -8,15 +8,26 @@ import torch
 from sk_ncf._flow.characteristics import CharacteristicFlow
 from sk_ncf._flow.potential import BasePotential
 from sk_ncf._flow.preconditioner import common_cost
+from sk_ncf._training.callbacks.early_choice import EarlyChoice
+from sk_ncf._training.callbacks.model_selection import ModelSelection
 from sk_ncf._training.discrete_flow import discrete_flow
 from sk_ncf._training.fit_result import FitResult
-from sk_ncf._training.potential_choice import compare_potentials
+from sk_ncf._training.potential_choice import Comparison, compare_potentials
 from sk_ncf._training.trainer import Trainer
 
 if TYPE_CHECKING:
     from sk_ncf._training.fit_session import FitSession
 
-__all__ = ["discrete_result", "result_without_training", "trained_result"]
+__all__ = [
+    "discrete_result",
+    "early_choice",
+    "result_without_training",
+    "trained_result",
+]
+
+# Fraction of mapped rows outside the support that ends the training early. Smooth maps
+# have at most a third of it after a fifth of the steps, discontinuous ones twice as much.
+EARLY_OUTSIDE = 0.1
 
 
 def result_without_training(session: "FitSession") -> FitResult:
@@ -57,15 +68,9 @@ def trained_result(session: "FitSession", trainer: Trainer, n_iter: int) -> FitR
     small = session.data.too_small(session.shared) & (not session.stream)
     flow, best_iter, is_initial = trainer.selected(small, session.stream)
     kinds = np.where(is_initial, _initial_kinds(session), "network")
-    comparison = None
-    if _compares(session, reason):
-        comparison = compare_potentials(
-            flow,
-            session.data.held_out_tensors(torch.device("cpu")),
-            session.data.complete_folds(),
-            session.preconditioners,
-            session.parameters.max_potential_rows,
-        )
+    comparison = session.comparison
+    if comparison is None and _compares(session) and reason != "interrupted":
+        comparison = _compare(session, flow)
     flow = session.ensemble_mean(flow)
     if comparison is not None and comparison.discrete_is_better:
         flow = _discrete_flow(session, flow.potential)
@@ -75,13 +80,38 @@ def trained_result(session: "FitSession", trainer: Trainer, n_iter: int) -> FitR
     )
 
 
-def _compares(session: "FitSession", reason: str) -> bool:
+def early_choice(session: "FitSession", risk: ModelSelection) -> EarlyChoice | None:
+    """A callback that ends the training if the discrete potential is clearly better."""
+
+    def is_discrete(flow: CharacteristicFlow) -> bool:
+        found = _compare(session, flow, EARLY_OUTSIDE)
+        if found.discrete_is_better and found.outside_network >= EARLY_OUTSIDE:
+            session.comparison = found
+        return session.comparison is not None
+
+    return EarlyChoice(risk, is_discrete) if _compares(session) else None
+
+
+def _compare(
+    session: "FitSession", flow: CharacteristicFlow, at_least: float = 0.0
+) -> Comparison:
+    return compare_potentials(
+        flow,
+        session.data.held_out_tensors(torch.device("cpu")),
+        cast(Any, (session.data.training_folds(0), session.data.training_folds(1))),
+        session.preconditioners,
+        session.parameters.max_potential_rows,
+        at_least,
+    )
+
+
+def _compares(session: "FitSession") -> bool:
     """Whether the network and the discrete potential are compared."""
     parameters = session.parameters
     return (
         parameters.potential == "auto"
         and parameters.early_stopping
-        and not (session.stream or session.shared or reason == "interrupted")
+        and not (session.stream or session.shared)
     )
 
 
@@ -89,7 +119,7 @@ def _discrete_flow(
     session: "FitSession", network: BasePotential | None = None
 ) -> CharacteristicFlow:
     return discrete_flow(
-        session.data.all_rows(),
+        cast(Any, session.data.all_rows()),  # complete, unlike those of a stream
         session.preconditioners,
         common_cost(session.preconditioners),
         session.parameters.max_potential_rows,
