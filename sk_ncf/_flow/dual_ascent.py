@@ -50,7 +50,6 @@ def fit_discrete_potential(
     weight_x: Tensor,
     weight_y: Tensor,
     cost: Cost,
-    g: Tensor | None = None,
 ) -> DiscretePotential:
     """The discrete potential of two weighted samples.
 
@@ -64,8 +63,6 @@ def fit_discrete_potential(
         Positive weights that sum to one.
     cost : Cost
         Between these rows, of one class.
-    g : Tensor of shape (m,), default=None
-        Dual values to start from. None: epsilon starts from the variance of the rows.
     """
     potential = DiscretePotential(
         x[None],
@@ -83,14 +80,15 @@ def fit_discrete_potential(
     first = float(cost.pairwise(some_x, some_y).mean())
     n_levels = max(1, math.ceil(math.log2(max(first, variance) / last)))
     levels = [last * 2**k for k in reversed(range(n_levels))]
-    coarse = [level for level in levels if level > NEAR * last]
-    if g is not None:
-        potential.g = g[None]
+    sparse = SPARSE * variance
+    if min(len(x), len(y)) > COARSE_ROWS:
+        few, error = _quantised(potential)
+        coarse = [level for level in levels if level > max(NEAR * last, error)]
+        if coarse:
+            _ascend(few, coarse, sparse)
+            potential.g = few(y[None], y.new_ones(()))
         levels = levels[len(coarse) :]
-    elif min(len(x), len(y)) > COARSE_ROWS:
-        potential.g = _coarse_values(potential, coarse, SPARSE * variance)
-        levels = levels[len(coarse) :]
-    _ascend(potential, levels, SPARSE * variance)
+    _ascend(potential, levels, sparse)
     if max(_excess(weight_x, weight_y), _excess(weight_y, weight_x)) > SPLIT:
         potential.epsilon = SHARP * potential.epsilon
     return potential
@@ -105,27 +103,31 @@ def _excess(weight: Tensor, other: Tensor) -> float:
     return float((weight - MANY * other.max()).clamp_min(0).sum())
 
 
-def _coarse_values(
-    potential: DiscretePotential, levels: list[float], sparse: float
-) -> Tensor:
-    """Dual values of all target rows, from the solution for some of the rows."""
-    x, log_a = _quantised(potential.x[0], potential.log_a[0])
-    y, log_b = _quantised(potential.y[0], potential.log_b[0])
-    zeros = torch.zeros_like(log_a), torch.zeros_like(log_b)
-    some = DiscretePotential(
-        x, y, log_a, log_b, *zeros, potential.epsilon, potential.cost
+def _quantised(potential: DiscretePotential) -> tuple[DiscretePotential, float]:
+    """A problem of about `COARSE_ROWS` rows of either side, and its squared error.
+
+    They have the weights of the rows nearest to them. The error is the larger mean
+    squared distance of a row to the nearest of them.
+    """
+    (x, log_a, error_x), (y, log_b, error_y) = (
+        _nearest_rows(potential.x[0], potential.log_a[0]),
+        _nearest_rows(potential.y[0], potential.log_b[0]),
     )
-    _ascend(some, levels, sparse)
-    return some(potential.y, potential.y.new_ones(()))
+    zeros = torch.zeros_like(log_a), torch.zeros_like(log_b)
+    epsilon, cost = potential.epsilon, potential.cost
+    few = DiscretePotential(x, y, log_a, log_b, *zeros, epsilon, cost)
+    return few, max(error_x, error_y)
 
 
-def _quantised(rows: Tensor, log_weight: Tensor) -> tuple[Tensor, Tensor]:
-    """About `COARSE_ROWS` of the rows, with the weights of the rows nearest to them."""
+def _nearest_rows(rows: Tensor, log_weight: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Some rows [1, n', d], the logarithms of their weights, and the error."""
     some = rows[:: -(-len(rows) // COARSE_ROWS)]
-    nearest = torch.cat([torch.cdist(p, some).argmin(-1) for p in rows.split(256)])
+    found = [torch.cdist(part, some).min(-1) for part in rows.split(256)]
+    nearest = torch.cat([part.indices for part in found])
+    error = float(torch.cat([part.values for part in found]).square().mean())
     weight = torch.zeros_like(some[:, 0]).index_add(0, nearest, log_weight.exp())
     kept = weight > 0
-    return some[kept][None], weight[kept].log()[None]
+    return some[kept][None], weight[kept].log()[None], error
 
 
 def _some(rows: Tensor) -> Tensor:
