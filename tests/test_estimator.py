@@ -126,8 +126,7 @@ def test_a_warm_start_that_finds_nothing_better_keeps_its_map(rate):
 
 def test_a_warm_start_goes_on_and_a_cold_one_does_not():
     rows = problem("elastic")
-    params = {"cost": "elastic", "cost_params": COSTS["elastic"]}
-    short = quick(100, potential="network", **params)
+    short = quick(100, cost="elastic", cost_params=COSTS["elastic"])
     errors = []
     for warm in (False, True, True, False):
         short.set_params(warm_start=warm).fit(rows.X, X_target=rows.X_target)

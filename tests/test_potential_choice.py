@@ -5,11 +5,17 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from fits import quick
+from fits import quick as quick_network
 
 import sk_ncf
 from sk_ncf._training.potential_choice import Comparison
 from sk_ncf.diagnostics import MapQualityWarning
+
+
+def quick(max_iter, **params):
+    """A short fit that chooses."""
+    return quick_network(max_iter, **{"potential": "auto", **params})
+
 
 RNG = np.random.default_rng(0)
 
@@ -42,6 +48,13 @@ def test_the_choice_says_why():
     choice = TORN.potential_choice_
     assert choice["outside_network"] > choice["outside_discrete"] + 0.02
     assert Comparison(**choice).discrete_is_better
+
+
+def test_the_training_ends_early_if_the_discrete_potential_is_clearly_better():
+    transport = quick(300, ensemble_size=2).fit(X, X_target=Y)
+    assert transport.stop_reason_ == "discrete"
+    assert 40 <= transport.n_iter_ < 100
+    assert not any(name == "early_choice" for name, _ in transport.net_.callbacks_)
 
 
 def test_gaussian_rows_keep_the_smooth_map():
