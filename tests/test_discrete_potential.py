@@ -14,7 +14,7 @@ from sk_ncf import NCFTransport
 from sk_ncf._flow import discrete_potential
 from sk_ncf._flow.characteristics import CharacteristicFlow
 from sk_ncf._flow.discrete_potential import DiscretePotential
-from sk_ncf._flow.dual_ascent import fit_discrete_potential
+from sk_ncf._flow.dual_ascent import FACTOR, fit_discrete_potential
 from sk_ncf.costs import SquaredEuclidean
 
 RNG = np.random.RandomState(0)
@@ -31,11 +31,13 @@ def potential(cost, n=12, m=15, d=3, epsilon=0.2, K=1):
 
 
 def fitted(x, y, cost=None, a=None, b=None):
-    """The optimal one of two arrays."""
+    """The optimal one of two arrays, with the epsilon of its dual values."""
     x, y = torch.as_tensor(x), torch.as_tensor(y)
     a = x.new_full((len(x),), 1 / len(x)) if a is None else torch.as_tensor(a)
     b = y.new_full((len(y),), 1 / len(y)) if b is None else torch.as_tensor(b)
-    return fit_discrete_potential(x, y, a, b, cost or SquaredEuclidean())
+    found = fit_discrete_potential(x, y, a, b, cost or SquaredEuclidean())
+    found.epsilon = found.epsilon / FACTOR
+    return found
 
 
 def discrete(**params):

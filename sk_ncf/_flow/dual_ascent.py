@@ -40,7 +40,8 @@ LEAST_SHARE = 5e-4  # of a target row in the weight of a source row, in the Hess
 RIDGE = 1e-3  # added to the Hessian, in units of the weights of the target rows
 MANY = 4.0  # rows of the other side, as heavy as the heaviest of them
 SPLIT = 0.02  # share of the weight, from which the map is not an average
-SHARP = 1e-3  # factor of the final epsilon then
+SPLIT_FACTOR = 1e-3  # of epsilon in the map then
+FACTOR = 0.1  # of epsilon in the map else, so that few rows are averaged across gaps
 SOME_ROWS = 512  # whose costs give the first epsilon, and the last one
 
 
@@ -89,8 +90,8 @@ def fit_discrete_potential(
             potential.g = few(y[None], y.new_ones(()))
         levels = levels[len(coarse) :]
     _ascend(potential, levels, sparse)
-    if max(_excess(weight_x, weight_y), _excess(weight_y, weight_x)) > SPLIT:
-        potential.epsilon = SHARP * potential.epsilon
+    split = max(_excess(weight_x, weight_y), _excess(weight_y, weight_x)) > SPLIT
+    potential.epsilon = (SPLIT_FACTOR if split else FACTOR) * potential.epsilon
     return potential
 
 
