@@ -164,7 +164,7 @@ def forged(path, source, change, version=persistence.FORMAT_VERSION):
     return path
 
 
-@pytest.mark.parametrize("version", [2, 10**6])
+@pytest.mark.parametrize("version", [3, 10**6])
 def test_a_newer_version_of_the_format_is_refused(version, saved, tmp_path):
     path = forged(tmp_path / "new", saved, lambda c, a: None, version)
     refused(path, f"version {version}.*older sk_ncf.*install a newer one")
@@ -173,7 +173,7 @@ def test_a_newer_version_of_the_format_is_refused(version, saved, tmp_path):
 def test_an_older_version_of_the_format_is_read(saved, tmp_path, monkeypatch):
     """Its digest is that of the version it states, not of the one that reads it."""
     path = forged(tmp_path / "old", saved, lambda c, a: None, 1)
-    monkeypatch.setattr(persistence, "FORMAT_VERSION", 2)
+    monkeypatch.setattr(persistence, "FORMAT_VERSION", 3)
     assert persistence._read(path)[2] == sk_ncf.__version__
 
 

@@ -122,9 +122,11 @@ class CharacteristicFlow(nn.Module):
         ----------
         y : Tensor of shape [K, n, d]
         refinements : int, default=0
-            Number of steps.
+            Number of steps. Potentials with an exact inverse take none.
         """
         foot = self.foot(y)
+        if getattr(self.potential, "exact_inverse", False):
+            return foot
         return self.hopf_lax_descent(foot, y, refinements).x if refinements else foot
 
     def hopf_lax_minimum(self, y: Tensor, n_iter: int) -> HopfLaxMinimum:

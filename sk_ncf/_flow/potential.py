@@ -40,9 +40,12 @@ class BasePotential(nn.Module):
     ----------
     n_potentials : int
         K.
+    exact_inverse : bool
+        Whether the foot y - v(y, 1) needs no refinement.
     """
 
     n_potentials: int
+    exact_inverse = False
 
     def value_and_gradient(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         r"""u(x, t), shape [K, n], and :math:`p = \nabla u(x, t)`, shape [K, n, d].

@@ -25,7 +25,7 @@ from sk_ncf.estimator import NCFTransport
 __all__ = ["FORMAT_VERSION", "load", "save"]
 
 FORMAT = "sk_ncf"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 has no discrete potentials
 DTYPES = {"BOOL", "F16", "F32", "F64"} | {
     f"{s}{n}" for s in "IU" for n in (8, 16, 32, 64)
 }

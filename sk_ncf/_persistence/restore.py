@@ -13,13 +13,14 @@ from sk_ncf._classes.class_pairs import ClassLabels
 from sk_ncf._flow.affine_map import AffineMap
 from sk_ncf._flow.characteristics import CharacteristicFlow
 from sk_ncf._flow.plane import Plane
-from sk_ncf._flow.potential import MeanPotential, Potential
+from sk_ncf._flow.potential import BasePotential, MeanPotential, Potential
 from sk_ncf._flow.preconditioner import (
     QUADRATIC,
     Preconditioner,
     common_cost,
 )
 from sk_ncf._persistence.classifiers import ModelFileError
+from sk_ncf._persistence.discrete import restored_discrete
 from sk_ncf._persistence.state import RECONSTRUCTED, WEIGHTS, State
 from sk_ncf._persistence.value_checks import (
     checked_array,
@@ -104,7 +105,7 @@ def _set_fitted(estimator: NCFTransport, values: State) -> None:
         raise ModelFileError(
             "its best_iter_, stop_reason_ or history_ has another type"
         )
-    if not np.isin(values["map_kind_"], (*KINDS, "network")).all():
+    if not np.isin(values["map_kind_"], (*KINDS, "network", "discrete")).all():
         raise ModelFileError(f"its map_kind_ is {values['map_kind_']!r}")
     checked_array("n_outliers_", values["n_outliers_"], (2,), "i")
     names = values.get("feature_names_in_")
@@ -247,15 +248,27 @@ def _flow(
     state: State, preconditioners: Sequence[Preconditioner], d: int
 ) -> CharacteristicFlow:
     """Potential and cost of all classes, on the CPU."""
+    cost = common_cost(preconditioners)
+    potential: BasePotential | None = None
+    if "input_weight" in state or state.get("discrete") is None:
+        potential = _network(state, len(preconditioners), d)
+    if state.get("discrete") is not None:
+        n_maps = len(preconditioners)
+        potential = restored_discrete(state["discrete"], potential, cost, n_maps, d)
+    assert potential is not None
+    return CharacteristicFlow(potential, cost).requires_grad_(False)
+
+
+def _network(state: State, n_maps: int, d: int) -> BasePotential:
+    """The trained potentials, or their mean."""
     ensemble_size = checked_int("ensemble_size", state["ensemble_size"], 1)
     first = checked_array(
         "input_weight", state["input_weight"], (None, None, d + 2, None)
     )
     n_potentials, depth, _, width = first.shape
-    if n_potentials != ensemble_size * len(preconditioners):
+    if n_potentials != ensemble_size * n_maps:
         raise ModelFileError(
-            f"it has {n_potentials} potentials for {len(preconditioners)} maps of "
-            f"{ensemble_size}"
+            f"it has {n_potentials} potentials for {n_maps} maps of {ensemble_size}"
         )
     hidden, last = state["hidden_weight"], state["output_weight"]
     checked_array("hidden_weight", hidden, (n_potentials, depth - 1, width, width))
@@ -266,9 +279,7 @@ def _flow(
     members = Potential(d, (width,) * depth, n_potentials, sharpness)
     weights = zip(WEIGHTS, (first, hidden, last), strict=True)
     members.load_state_dict({name: torch.from_numpy(w) for name, w in weights})
-    potential = MeanPotential(members, ensemble_size) if ensemble_size > 1 else members
-    flow = CharacteristicFlow(potential, common_cost(preconditioners))
-    return flow.requires_grad_(False)
+    return MeanPotential(members, ensemble_size) if ensemble_size > 1 else members
 
 
 def _score_rows(

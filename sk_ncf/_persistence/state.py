@@ -7,8 +7,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sk_ncf._classes.class_pairs import ClassLabels
+from sk_ncf._flow.discrete_potential import DiscretePotential
 from sk_ncf._flow.potential import BasePotential, MeanPotential, Potential
 from sk_ncf._flow.preconditioner import Preconditioner
+from sk_ncf._persistence.discrete import discrete_state
 from sk_ncf.estimator import CLASS_ATTRIBUTES, NCFTransport
 
 __all__ = ["RECONSTRUCTED", "WEIGHTS", "estimator_state"]
@@ -86,14 +88,20 @@ def _settings(estimator: NCFTransport) -> State:
 
 
 def _potential_state(estimator: NCFTransport) -> State:
-    potential: BasePotential = estimator.flow_.potential
+    potential: BasePotential | None = estimator.flow_.potential
+    discrete = None
+    if isinstance(potential, DiscretePotential):
+        discrete, potential = discrete_state(potential), potential.network
+        if potential is None:  # no network was trained
+            size = int(estimator._session.ensemble_size)
+            return {"ensemble_size": size, "discrete": discrete}
     ensemble_size = 1
     if isinstance(potential, MeanPotential):
         ensemble_size, potential = potential.ensemble_size, potential.members
     if type(potential) is not Potential:
         raise ValueError(
             "skorch_net cannot be saved, got a module of your own, which only its code "
-            f"can rebuild: {estimator.flow_.potential!r}. Use pickle, for files that "
+            f"can rebuild: {potential!r}. Use pickle, for files that "
             "only you open."
         )
     weights: dict[str, np.ndarray] = {
@@ -102,6 +110,7 @@ def _potential_state(estimator: NCFTransport) -> State:
     return {
         "ensemble_size": int(ensemble_size),
         "sharpness": potential.sharpness,
+        "discrete": discrete,
         **weights,
     }
 

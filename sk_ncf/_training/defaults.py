@@ -118,6 +118,8 @@ def resolve_ensemble_size(
     ValueError
         If an ensemble or several maps are asked for that cannot be trained.
     """
+    if estimator.potential == "discrete":
+        return 1  # no network is trained
     wanted, net = estimator.ensemble_size, estimator.skorch_net
     own_module = net is not None and net.module is not None
     if own_module and n_potentials > 1:

@@ -5,6 +5,7 @@ from typing import Any
 
 from skorch.callbacks import Callback, PrintLog
 
+from sk_ncf._training.callbacks.early_choice import EarlyChoice
 from sk_ncf._training.callbacks.gradient_clipping import ClipPerPotential
 from sk_ncf._training.callbacks.learning_rate import PlateauCosine
 from sk_ncf._training.callbacks.model_selection import ModelSelection, Stop
@@ -21,7 +22,8 @@ __all__ = [
     "remove_single_fit_callbacks",
 ]
 
-SINGLE_FIT = ("sklearn", "checkpoint")  # names of callbacks that are removed afterwards
+# Names of callbacks that are removed afterwards.
+SINGLE_FIT = ("sklearn", "checkpoint", "early_choice")
 Callbacks = list[
     Any
 ]  # of callbacks and of pairs of a name and one, as skorch takes them
@@ -90,10 +92,12 @@ def early_callbacks(
     return callbacks
 
 
-def late_callbacks(risk: ModelSelection, checkpoint: Checkpoint | None) -> Callbacks:
+def late_callbacks(
+    risk: ModelSelection, choice: EarlyChoice | None, checkpoint: Checkpoint | None
+) -> Callbacks:
     """Callbacks that are called after all others, those of the user's net included."""
-    first = [] if checkpoint is None else [("checkpoint", checkpoint)]
-    return [*first, ("stop", Stop(risk))]
+    named = ("early_choice", choice), ("checkpoint", checkpoint), ("stop", Stop(risk))
+    return [(name, callback) for name, callback in named if callback is not None]
 
 
 def remove_single_fit_callbacks(callbacks: Callbacks) -> None:

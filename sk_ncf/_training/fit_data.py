@@ -293,6 +293,10 @@ class FitData:
             targets += of_target
         return sources, targets
 
+    def all_rows(self) -> list[SamplePair]:
+        """Source and target rows of every class, held-out rows included."""
+        return [] if self.splits is None else [s.all_rows for s in self.splits]
+
     def longest_side(self, is_given: Sequence[bool]) -> int:
         """Training rows of the potential and side with most.
 

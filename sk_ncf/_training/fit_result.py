@@ -6,6 +6,7 @@ import numpy as np
 from skorch import NeuralNet
 
 from sk_ncf._flow.characteristics import CharacteristicFlow
+from sk_ncf._training.potential_choice import Comparison
 
 __all__ = ["FitResult"]
 
@@ -20,4 +21,7 @@ class FitResult:
     best_iter: np.ndarray  # (K,), one step for every class with its own potential
     stop_reason: str
     small: np.ndarray  # (K,) of bool: classes with too few rows to train on
-    map_kind: np.ndarray  # (K,) of str: "network", or the kind of the initial map
+    map_kind: (
+        np.ndarray
+    )  # (K,) of str: "network", "discrete" or the kind of initial map
+    comparison: Comparison | None = None  # of the network and the discrete potential

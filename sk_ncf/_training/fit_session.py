@@ -44,6 +44,13 @@ from sk_ncf._training.minibatches import PairSampler, smoothing_scale
 from sk_ncf._training.net import build_net
 from sk_ncf._training.objective import MinibatchLoss
 from sk_ncf._training.parameters import TransportParameters
+from sk_ncf._training.potential_choice import Comparison
+from sk_ncf._training.results import (
+    discrete_result,
+    early_choice,
+    result_without_training,
+    trained_result,
+)
 from sk_ncf._training.trainer import Trainer
 from sk_ncf.diagnostics._support import Support
 from sk_ncf.objectives import Objective
@@ -82,6 +89,7 @@ class FitSession:
     weight_to_split: float | None = None
     checkpoint: Checkpoint | None = None
     trainer: Trainer | None = None
+    comparison: Comparison | None = None  # that ended the training
 
     def __init__(
         self,
@@ -156,7 +164,7 @@ class FitSession:
         trainer either: `partial_fit` then starts from the weights of the fitted flow.
         """
         state = copy.copy(self)
-        state.estimator = state.checkpoint = None
+        state.estimator = state.checkpoint = state.comparison = None
         state.data = self.data.without_training_rows(keep_validation=self.stream)
         if not self.stream:
             state.trainer = None
@@ -197,11 +205,13 @@ class FitSession:
         previous : CharacteristicFlow, default=None
             Fitted flow whose weights are the initial ones.
         """
+        if self.parameters.potential == "discrete":
+            return discrete_result(self)
         if self.trainer is None:
             if self._too_few_rows(previous):
-                return self._result_without_training()
+                return result_without_training(self)
             self.trainer = self._new_trainer(previous)
-        trainer, device = self.trainer, self._device()
+        trainer, device = self.trainer, self.device()
         move_to_device(trainer.net, device)
         risk = trainer.risk_function(
             self.data.held_out_tensors(device),
@@ -212,20 +222,20 @@ class FitSession:
         trainer.begin_selection(risk, self.n_features, untrained, previous is not None)
         sampler = self._sampler(trainer, device)
         n_iter = trainer.train(sampler, self.checkpoint, self.rng)
-        result = self._result(trainer, n_iter)
+        result = trained_result(self, trainer, n_iter)
         if self.checkpoint is not None:
             self.checkpoint.finish(result.stop_reason)
         return result
 
     def _too_few_rows(self, previous: CharacteristicFlow | None) -> bool:
         """Whether the initialization is kept: no validation split could show more."""
-        selects = self._parameters.early_stopping and not self.stream
+        selects = self.parameters.early_stopping and not self.stream
         few = selects and previous is None and too_few_rows(self.n_balanced)
         return few or bool(self.data.too_small(self.shared).all())
 
     def _samples(self, pairs: Sequence[RowPair]) -> list[SamplePair]:
         """Distinct rows; notes which sides have rows of their own."""
-        distribution = self._parameters.output_distribution
+        distribution = self.parameters.output_distribution
         self.is_given = [
             any(rows is not None for rows in side) for side in zip(*pairs, strict=True)
         ]
@@ -236,7 +246,7 @@ class FitSession:
         return samples
 
     def _add_data(self, samples: Sequence[SamplePair]) -> None:
-        estimator = self._parameters
+        estimator = self.parameters
         fraction = estimator.validation_fraction if estimator.early_stopping else None
         self.preconditioners = with_radii(self.preconditioners, samples, self.shared)
         self.data.add(
@@ -244,41 +254,45 @@ class FitSession:
         )
 
     @property
-    def _parameters(self) -> TransportParameters:
+    def parameters(self) -> TransportParameters:
+        """Those of the estimator."""
         assert self.estimator is not None  # between two calls it is
         return self.estimator
 
     @property
     def _settings(self) -> FitSettings:
         return resolve_settings(
-            self._parameters, self.n_balanced, self.ensemble_size, self.n_classes
+            self.parameters, self.n_balanced, self.ensemble_size, self.n_classes
         )
 
-    def _device(self) -> torch.device:
-        return training_device(self._parameters.skorch_net, self._parameters.device)
+    def device(self) -> torch.device:
+        """The device of the training."""
+        return training_device(self.parameters.skorch_net, self.parameters.device)
 
     def _objective(self) -> Objective:
         """The objective with all weights as numbers."""
-        objective = make_objective(self._parameters.objective)
-        return objective.resolved(bool(self._parameters.class_conditional))
+        objective = make_objective(self.parameters.objective)
+        return objective.resolved(bool(self.parameters.class_conditional))
 
-    def _initial_flow(self) -> CharacteristicFlow:
+    def initial_flow(self) -> CharacteristicFlow:
+        """The flow of new potentials, those of all ensemble members."""
         return initial_flow(
-            self._parameters.skorch_net,
+            self.parameters.skorch_net,
             self._settings.hidden_layer_sizes,
             self.preconditioners[: self.n_potentials],
             self.ensemble_size,
             self.rng,
         )
 
-    def _ensemble_mean(self, flow: CharacteristicFlow) -> CharacteristicFlow:
+    def ensemble_mean(self, flow: CharacteristicFlow) -> CharacteristicFlow:
+        """The flow of the mean potential of every ensemble; changes `flow`."""
         maps = self.preconditioners[: self.n_potentials]
         return ensemble_mean(flow, maps, self.ensemble_size)
 
     def _new_trainer(self, previous: CharacteristicFlow | None) -> Trainer:
         """A net with its callbacks; its weights are those of `previous` if they fit."""
-        estimator, settings = self._parameters, self._settings
-        flow = self._initial_flow()
+        estimator, settings = self.parameters, self._settings
+        flow = self.initial_flow()
         if previous is not None:
             copy_weights(flow.potential, previous.potential)
         n_rows = self.data.n_training_of_largest_class()
@@ -289,9 +303,9 @@ class FitSession:
             estimator.skorch_net,
             MinibatchLoss(flow, self._objective()),
             early_callbacks(estimator, risk, None if self.stream else n_epochs),
-            late_callbacks(risk, self.checkpoint),
+            late_callbacks(risk, early_choice(self, risk), self.checkpoint),
             lr=settings.learning_rate_init,
-            device=self._device(),
+            device=self.device(),
             seed=self.rng.randint(2**31),
             verbose=max(0, estimator.verbose - 1),
         )
@@ -320,31 +334,3 @@ class FitSession:
                 p.plane for p in self.preconditioners for _ in range(self.ensemble_size)
             ],
         )
-
-    # Results.
-
-    def _result_without_training(self) -> FitResult:
-        flow, small = self._initial_flow(), self.data.too_small(self.shared)
-        flow.potential.reset()
-        flow = self._ensemble_mean(flow)
-        best_iter = np.zeros(self.n_potentials, dtype=int)
-        return FitResult(
-            flow, None, 0, best_iter, "too_few_rows", small, self._initial_kinds()
-        )
-
-    def _result(self, trainer: Trainer, n_iter: int) -> FitResult:
-        reason = trainer.risk.stop_reason
-        if reason is None:
-            complete = self.stream and n_iter >= self.n_steps
-            stopped = getattr(trainer.net, "stopped_by_callback", False)
-            reason = "callback" if stopped else "interrupted"
-            reason = "partial_fit" if complete else reason
-        small = self.data.too_small(self.shared) & (not self.stream)
-        flow, best_iter, is_initial = trainer.selected(small, self.stream)
-        flow = self._ensemble_mean(flow)
-        kinds = np.where(is_initial, self._initial_kinds(), "network")
-        return FitResult(flow, trainer.net, n_iter, best_iter, reason, small, kinds)
-
-    def _initial_kinds(self) -> np.ndarray:
-        """The kind of the initial map of every potential, shape (K,)."""
-        return np.array([p.kind for p in self.preconditioners[: self.n_potentials]])

@@ -7,6 +7,7 @@ import numpy as np
 from skorch import NeuralNet
 
 from sk_ncf._flow.characteristics import CharacteristicFlow
+from sk_ncf._flow.discrete_potential import DiscretePotential
 from sk_ncf._flow.potential import BasePotential, MeanPotential, Potential
 from sk_ncf._flow.preconditioner import Preconditioner, common_cost
 from sk_ncf._training.defaults import check_layer_sizes
@@ -61,6 +62,10 @@ def ensemble_mean(
 
 def copy_weights(potential: BasePotential, other: BasePotential) -> None:
     """Copy the weights of another potential, if all are of the same shape."""
+    if isinstance(other, DiscretePotential):
+        if other.network is None:
+            return
+        other = other.network
     if isinstance(other, MeanPotential):
         other = other.members
     old, new = potential.state_dict(), other.state_dict()

@@ -80,7 +80,8 @@ def fit_warnings(
 def _keeps_initial_map(result: FitResult) -> np.ndarray:
     """Mask of the classes with enough rows whose map is the initial one."""
     single = len(result.map_kind) == 1
-    return np.asarray((result.map_kind != "network") & (single | ~result.small))
+    initial = np.isin(result.map_kind, list(KINDS))
+    return np.asarray(initial & (single | ~result.small))
 
 
 def _initial_map_message(result: FitResult) -> str:

@@ -26,6 +26,8 @@ class TransportParameters(Protocol):
     objective: Literal["semi_dual", "mmd"] | Objective
     class_conditional: bool | Literal["per_class", "shared"]
     output_distribution: Literal["normal", "uniform"] | Callable[..., ArrayLike]
+    potential: Literal["auto", "network", "discrete"]
+    max_potential_rows: int
     ensemble_size: int | Auto
     hidden_layer_sizes: Sequence[int] | Auto
     batch_size: int | Auto

@@ -34,7 +34,7 @@ from sk_ncf.diagnostics._evaluation_sample import (
     without_outliers,
 )
 from sk_ncf.diagnostics._report import Diagnostics, DirectionDiagnostics
-from sk_ncf.diagnostics._support import ChangeOfVariables, Support
+from sk_ncf.diagnostics._support import LEVEL, ChangeOfVariables, Support
 from sk_ncf.diagnostics._two_sample import (
     debiased_distance,
     energy_distance,
@@ -43,6 +43,8 @@ from sk_ncf.diagnostics._two_sample import (
 )
 
 __all__ = ["diagnose"]
+
+ROUNDING = 1e-4  # in units of the standard deviation of the rows
 
 SupportPair = tuple[Support | None, Support | None]  # source, target
 
@@ -262,7 +264,20 @@ def _direction(
         residual=residual,
         out_of_support=out_of_support,
         weight_to_split=share_to_split,
+        mapped_outside=_outside(distance, np.sqrt(_variance(rows.reference))),
     )
+
+
+def _outside(distance: np.ndarray, scale: float) -> float:
+    """Fraction of the first half of the rows outside the support of the second half.
+
+    They are farther from the other rows than 99 % of these are from each other.
+    """
+    n = len(distance) // 2
+    own = distance[n:, n:] + np.diag(np.full(n, np.inf))
+    limit = np.quantile(own.min(axis=0), 1 - LEVEL, method="higher")
+    limit = max(limit, ROUNDING * scale)  # 0 for repeated values
+    return float((distance[:n, n:].min(axis=1) > limit).mean())
 
 
 def _variance(rows: np.ndarray) -> float:

@@ -50,6 +50,9 @@ class DirectionDiagnostics:
     weight_to_split : float
         Fraction of the weight of the rows to be mapped that is in repeated values and
         would have to be split, because no value of the reference rows is as frequent.
+    mapped_outside : float
+        Fraction of the mapped rows outside the support of the reference rows, such as
+        between two clusters. It is about 0.01 for an exact map.
     """
 
     error: float
@@ -60,6 +63,7 @@ class DirectionDiagnostics:
     residual: float
     out_of_support: float
     weight_to_split: float = 0.0
+    mapped_outside: float = 0.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -225,4 +229,5 @@ _HEADINGS = {
     "residual": "Hamilton-Jacobi residual, units of the cost",
     "out_of_support": "fraction of rows outside the training support",
     "weight_to_split": "fraction of weight in values to be split",
+    "mapped_outside": "fraction of mapped rows off the other side",
 }

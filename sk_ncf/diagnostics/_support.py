@@ -8,7 +8,7 @@ from scipy.spatial.distance import cdist
 
 from sk_ncf._samples.sample import Sample, is_equal, random_rows
 
-__all__ = ["Support"]
+__all__ = ["LEVEL", "Support"]
 
 AT_MOST_KEPT = 256
 LEVEL = 0.01  # fraction of rows of the training distribution that counts as outside

@@ -1,0 +1,133 @@
+"""The results of a fit session: with training, without, and of a discrete potential."""
+
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+
+from sk_ncf._flow.characteristics import CharacteristicFlow
+from sk_ncf._flow.potential import BasePotential
+from sk_ncf._flow.preconditioner import common_cost
+from sk_ncf._training.callbacks.early_choice import EarlyChoice
+from sk_ncf._training.callbacks.model_selection import ModelSelection
+from sk_ncf._training.discrete_flow import discrete_flow
+from sk_ncf._training.fit_result import FitResult
+from sk_ncf._training.potential_choice import Comparison, compare_potentials
+from sk_ncf._training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from sk_ncf._training.fit_session import FitSession
+
+__all__ = [
+    "discrete_result",
+    "early_choice",
+    "result_without_training",
+    "trained_result",
+]
+
+# Fraction of mapped rows outside the support that ends the training early. Smooth maps
+# have at most a third of it after a fifth of the steps, discontinuous ones twice as much.
+EARLY_OUTSIDE = 0.1
+
+
+def result_without_training(session: "FitSession") -> FitResult:
+    """The initialization."""
+    flow, small = session.initial_flow(), session.data.too_small(session.shared)
+    flow.potential.reset()
+    flow = session.ensemble_mean(flow)
+    best_iter = np.zeros(session.n_potentials, dtype=int)
+    kinds = _initial_kinds(session)
+    return FitResult(flow, None, 0, best_iter, "too_few_rows", small, kinds)
+
+
+def discrete_result(session: "FitSession") -> FitResult:
+    """The discrete potential of all rows, without training."""
+    none = np.zeros(session.n_potentials, dtype=int)
+    kinds = np.full(session.n_potentials, "discrete")
+    flow = _discrete_flow(session)
+    return FitResult(flow, None, 0, none, "discrete", none > 0, kinds)
+
+
+def trained_result(session: "FitSession", trainer: Trainer, n_iter: int) -> FitResult:
+    """The selected weights.
+
+    Parameters
+    ----------
+    session : FitSession
+    trainer : Trainer
+        After its training.
+    n_iter : int
+        Steps that it took.
+    """
+    reason = trainer.risk.stop_reason
+    if reason is None:
+        complete = session.stream and n_iter >= session.n_steps
+        stopped = getattr(trainer.net, "stopped_by_callback", False)
+        reason = "callback" if stopped else "interrupted"
+        reason = "partial_fit" if complete else reason
+    small = session.data.too_small(session.shared) & (not session.stream)
+    flow, best_iter, is_initial = trainer.selected(small, session.stream)
+    kinds = np.where(is_initial, _initial_kinds(session), "network")
+    comparison = session.comparison
+    if comparison is None and _compares(session) and reason != "interrupted":
+        comparison = _compare(session, flow)
+    flow = session.ensemble_mean(flow)
+    if comparison is not None and comparison.discrete_is_better:
+        flow = _discrete_flow(session, flow.potential)
+        kinds = np.full_like(kinds, "discrete", dtype=object).astype(str)
+    return FitResult(
+        flow, trainer.net, n_iter, best_iter, reason, small, kinds, comparison
+    )
+
+
+def early_choice(session: "FitSession", risk: ModelSelection) -> EarlyChoice | None:
+    """A callback that ends the training if the discrete potential is clearly better."""
+
+    def is_discrete(flow: CharacteristicFlow) -> bool:
+        found = _compare(session, flow, EARLY_OUTSIDE)
+        if found.discrete_is_better and found.outside_network >= EARLY_OUTSIDE:
+            session.comparison = found
+        return session.comparison is not None
+
+    return EarlyChoice(risk, is_discrete) if _compares(session) else None
+
+
+def _compare(
+    session: "FitSession", flow: CharacteristicFlow, at_least: float = 0.0
+) -> Comparison:
+    return compare_potentials(
+        flow,
+        session.data.held_out_tensors(torch.device("cpu")),
+        cast(Any, (session.data.training_folds(0), session.data.training_folds(1))),
+        session.preconditioners,
+        session.parameters.max_potential_rows,
+        at_least,
+    )
+
+
+def _compares(session: "FitSession") -> bool:
+    """Whether the network and the discrete potential are compared."""
+    parameters = session.parameters
+    return (
+        parameters.potential == "auto"
+        and parameters.early_stopping
+        and not (session.stream or session.shared)
+    )
+
+
+def _discrete_flow(
+    session: "FitSession", network: BasePotential | None = None
+) -> CharacteristicFlow:
+    return discrete_flow(
+        cast(Any, session.data.all_rows()),  # complete, unlike those of a stream
+        session.preconditioners,
+        common_cost(session.preconditioners),
+        session.parameters.max_potential_rows,
+        session.device(),
+        network,
+    )
+
+
+def _initial_kinds(session: "FitSession") -> np.ndarray:
+    """The kind of the initial map of every potential, shape (K,)."""
+    return np.array([p.kind for p in session.preconditioners[: session.n_potentials]])
