@@ -33,7 +33,7 @@ LEAST_OUTSIDE = 0.02  # decrease of the fraction of rows outside the support tha
 LEAST_DISTANCE = (
     0.01  # per root of d: nearer rows are not outside, as repeated values are
 )
-FEW_ROWS = 512  # with more, the comparison takes time and is left out if need be
+NEAR_FLOOR = 2 / 3  # of the noise floor: a lower energy distance cannot decrease surely
 LEAST_DECREASE = 0.25  # decrease of the energy distance that counts by itself
 
 Rows = tuple[Tensor, Tensor, Tensor, Tensor]  # x, y, weight_x, weight_y
@@ -179,8 +179,7 @@ def _compare(
     found.outside_discrete = found.outside_network
     if found.outside_network < at_least:
         return found
-    many_rows = min(len(kept_x[0]), len(kept_y[0])) > FEW_ROWS
-    if many_rows and few_outside and energy < floor / 4:
+    if few_outside and energy < NEAR_FLOOR * floor:
         return found
     device = x.device
     flow = discrete_flow(
