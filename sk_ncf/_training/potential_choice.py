@@ -23,7 +23,8 @@ from sk_ncf._training.held_out_risk import Risk, held_out_risk
 
 __all__ = ["Comparison", "compare_potentials"]
 
-MAX_ROWS = 4096  # training rows of a side, over the members that are compared
+MAX_ROWS = 2048  # of a side that a discrete potential keeps for the comparison
+MAX_PAIRS = MAX_ROWS**2  # of kept rows, over the members that are compared
 LEVEL = (
     0.99  # of the distances of held-out rows to the support, of which more is outside
 )
@@ -111,11 +112,12 @@ def compare_potentials(
         are not computed.
     """
     n_classes, size = len(preconditioners), len(folds[0]) // len(preconditioners)
+    max_rows = min(max_rows, MAX_ROWS)
     found = []
     for k, frame in enumerate(preconditioners):
         first = k * size
-        kept = min(max_rows, len(folds[0][first]), len(folds[1][first]))
-        stop = first + min(size, max(1, MAX_ROWS // kept))
+        kept = [min(max_rows, len(fold[first])) for fold in folds]
+        stop = first + min(size, max(1, MAX_PAIRS // (kept[0] * kept[1])))
         x, y, weight_x, weight_y = (z[first:stop] for z in held_out)
         rows = x, y, weight_x, weight_y
         samples = [
