@@ -14,6 +14,8 @@ from sk_ncf._training.callbacks.weight_average import WeightAverage
 from sk_ncf._training.checkpoint.callback import Checkpoint
 from sk_ncf._training.defaults import FEW_ROWS, FitSettings
 from sk_ncf._training.parameters import TransportParameters
+from sk_ncf.objectives import SemiDual
+from sk_ncf.objectives._registry import make_objective
 
 __all__ = [
     "early_callbacks",
@@ -45,6 +47,8 @@ def make_model_selection(
         pass over the rows and does not stop early.
     """
     few = n_rows < FEW_ROWS
+    # The risk is what this objective minimises.
+    by_risk = isinstance(make_objective(estimator.objective), SemiDual)
     return ModelSelection(
         PlateauCosine(None if stream else settings.max_iter),
         WeightAverage(),
@@ -53,7 +57,7 @@ def make_model_selection(
         estimator.early_stopping and not stream,
         margin=1.0,
         doubt=0.5 if few else 1.0,
-        rescale=few and estimator.early_stopping and not stream,
+        rescale=few and estimator.early_stopping and not stream and by_risk,
     )
 
 
