@@ -20,10 +20,12 @@ from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf._samples.sample import Sample
 from sk_ncf._training.discrete_flow import discrete_flow, representative_rows
 from sk_ncf._training.held_out_risk import Risk, held_out_risk
+from sk_ncf.costs import SquaredEuclidean
 
 __all__ = ["Comparison", "compare_potentials"]
 
 MAX_ROWS = 2048  # of a side that a discrete potential keeps for the comparison
+MAX_ROWS_SLOW_COST = 1024  # for costs without matrix products, not quadratic ones
 MAX_PAIRS = MAX_ROWS**2  # of kept rows, over the members that are compared
 LEVEL = (
     0.99  # of the distances of held-out rows to the support, of which more is outside
@@ -112,12 +114,14 @@ def compare_potentials(
         are not computed.
     """
     n_classes, size = len(preconditioners), len(folds[0]) // len(preconditioners)
-    max_rows = min(max_rows, MAX_ROWS)
+    fast = isinstance(flow.cost, SquaredEuclidean)
+    max_rows = min(max_rows, MAX_ROWS if fast else MAX_ROWS_SLOW_COST)
+    max_pairs = MAX_PAIRS if fast else MAX_ROWS_SLOW_COST**2
     found = []
     for k, frame in enumerate(preconditioners):
         first = k * size
         kept = [min(max_rows, len(fold[first])) for fold in folds]
-        stop = first + min(size, max(1, MAX_PAIRS // (kept[0] * kept[1])))
+        stop = first + min(size, max(1, max_pairs // (kept[0] * kept[1])))
         x, y, weight_x, weight_y = (z[first:stop] for z in held_out)
         rows = x, y, weight_x, weight_y
         samples = [
