@@ -37,11 +37,17 @@ from threadpoolctl import threadpool_limits
 from sk_ncf import NCFTransport
 
 N = 4096
-SMALL = {"ensemble_size": 1, "hidden_layer_sizes": (48, 48, 48), "batch_size": 128}
+NETWORK = {"potential": "network"}  # a discrete potential would hide a bad training
+SMALL = {
+    **NETWORK,
+    "ensemble_size": 1,
+    "hidden_layer_sizes": (48, 48, 48),
+    "batch_size": 128,
+}
 TO_THE_END = {**SMALL, "early_stopping": False}
 # Rows of a side, and parameters: from maps that are hardly trained to good ones.
 FITS = {
-    "start": (N, {"max_iter": 1, "tol": 1e9}),
+    "start": (N, {**NETWORK, "max_iter": 1, "tol": 1e9}),
     "200 steps": (N, {**TO_THE_END, "max_iter": 200}),
     "wrong target": (N, {**TO_THE_END, "max_iter": 100}),
     "paper's loss, 100 steps": (
