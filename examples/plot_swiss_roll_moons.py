@@ -76,9 +76,9 @@ compare("moons -> roll", moons[1], to_roll, to_moons, rolls)
 # %%
 # The way there and back
 # ----------------------
-# Colours by the place a row starts from; grey, the other side's rows. The exact map
-# tears, and no continuous potential quite does: the few rows between the arcs come from
-# there.
+# Colours by the place a row starts from; grey, the other side's rows. The exact map is
+# discontinuous, so the fit chooses a discrete potential: no rows are left between the
+# arcs.
 
 figure, axes = plt.subplots(2, 4, figsize=(8.4, 4.5), layout="constrained")
 for kind, row in zip(("forward", "inverse"), axes, strict=True):

@@ -77,8 +77,8 @@ print(f"median |T^-1(T(x)) - x| = {np.median(round_trip):.3f}")
 # -----------
 # A row keeps the colour of the place it starts from. In the middle, the rows half way
 # (t = 1/2), and the characteristics of some: straight lines, run through at constant
-# speed. The exact map tears the blob apart, and no continuous potential quite does: the
-# few rows between the moons come from there.
+# speed. The exact map is discontinuous, so the fit chooses a discrete potential: no rows
+# are left between the moons.
 
 BACKGROUND, LINES = "#CCCCCC", "#666666"
 

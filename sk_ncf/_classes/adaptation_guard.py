@@ -100,17 +100,17 @@ def compare_classifiers(
     found |= {"n_rounds": rounds.n_rounds, "agreement": rounds.agreement}
     if len(labelled.X) < 2:
         return AdaptationDiagnostics(**found)
-    # Pseudo-labels that have not seen the labels which judge them.
-    blind = target._replace(codes=np.full_like(target.codes, -1))
+    # Pseudo-labels made without the labels that they are compared with.
+    unlabelled = target._replace(codes=np.full_like(target.codes, -1))
     n_classes = len(domains.classes)
-    unseen = pseudo_label_rounds(fit, source, blind, n_classes, rng)
+    unseen = pseudo_label_rounds(fit, source, unlabelled, n_classes, rng)
     mapped = unseen.samples(x.X, unseen.mapped[some])
-    judges = take(labelled, some_rows(labelled.codes, MAX_SOURCE_ROWS, rng))
-    counts = np.bincount(judges.codes, minlength=n_classes)
-    fold = _folds(judges.codes, rng)
+    compared = take(labelled, some_rows(labelled.codes, MAX_SOURCE_ROWS, rng))
+    counts = np.bincount(compared.codes, minlength=n_classes)
+    fold = _folds(compared.codes, rng)
     correct: dict[str, np.ndarray] = {}
     for f in range(fold.max() + 1):
-        known, hidden = take(judges, fold != f), take(judges, fold == f)
+        known, hidden = take(compared, fold != f), take(compared, fold == f)
         candidates = {
             "none": training_rows(x, [x.X], known, at_most),
             "class_maps": training_rows(x, mapped, known, at_most),
@@ -118,7 +118,7 @@ def compare_classifiers(
         if counts.min() >= N_FOLDS:  # a label of every class is left in every fold
             candidates["target_labels"] = known.X, known.codes, known.weight
         for name, training in candidates.items():
-            right = correct.setdefault(name, np.zeros(len(judges.X)))
+            right = correct.setdefault(name, np.zeros(len(compared.X)))
             right[fold == f] = fit(*training).predict(hidden.X) == hidden.codes
     return AdaptationDiagnostics(**found | _decide_by_labels(correct, found["choice"]))
 

@@ -18,7 +18,7 @@ def map_all_rows(
     """X (n, d) under the Gaussian map from its rows to those of X_target (m, d)."""
     weights = _weights(X, weight), _weights(X_target, target_weight)
     frame = Preconditioner.fit(X, X_target, SquaredEuclidean(), *weights)
-    return frame.target.inverse(frame.source.forward(X))
+    return frame.initial_map(X)
 
 
 def map_by_class(
@@ -43,7 +43,7 @@ def map_by_class(
         x, seen[of_class] = source.X[of_class], True
         if k in pooled:
             frame = Preconditioner.of_moments(SquaredEuclidean(), pooled[k])
-            mapped[of_class] = frame.target.inverse(frame.source.forward(x))
+            mapped[of_class] = frame.initial_map(x)
         else:
             weights = source.weight[of_class], target.weight[same]
             mapped[of_class] = map_all_rows(x, target.X[same], *weights)

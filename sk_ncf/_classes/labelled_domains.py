@@ -13,6 +13,7 @@ from sk_ncf._inputs.errors import check_size, errors_mention
 from sk_ncf._inputs.labels import checked_labels
 from sk_ncf._inputs.validation import (
     DTYPES,
+    check_no_target_values,
     check_y,
     checked_target,
     checked_weight,
@@ -49,12 +50,10 @@ def labelled_domains(
 
     Rows of weight zero are left out.
     """
-    if X_target is None and y_target is not None:
-        raise ValueError(
-            "y_target holds the labels of the rows of X_target, which is None."
-        )
-    if X_target is None and sample_domain is None:
-        return None
+    if X_target is None:
+        check_no_target_values(y_target=y_target)
+        if sample_domain is None:
+            return None
     if y is None:
         raise ValueError(
             "y must hold the class of every source row, got None: AdaptedClassifier "

@@ -29,7 +29,7 @@ __all__ = ["fit_discrete_potential"]
 
 EPSILON = 5e-4  # in units of the variance of the rows
 NEAR = 2.0  # times as large is the epsilon from which all rows are used
-COARSE_ROWS = 1024  # of either side, for a larger epsilon
+COARSE_ROWS = 1024  # of each sample; enough for a larger epsilon
 N_STEPS = 4  # at most, at every epsilon but the last
 NEARLY = 0.005  # error at every epsilon but the last
 MAX_STEPS = 12  # at the last epsilon

@@ -222,6 +222,14 @@ class Preconditioner:
         scale = float(source.inverse_matrix[0, 0])  # a multiple of the identity
         return cls(source, target, AffineCost(cost, shift, scale, unit), unit, cost)
 
+    def initial_map(self, X: np.ndarray) -> np.ndarray:
+        """X (n, d) under the map of u = 0."""
+        return self.target.inverse(self.source.forward(X))
+
+    def initial_inverse(self, Y: np.ndarray) -> np.ndarray:
+        """Y (n, d) under the inverse of the map of u = 0."""
+        return self.source.inverse(self.target.forward(Y))
+
     def source_potential(self, X: np.ndarray, u: np.ndarray) -> np.ndarray:
         r"""u(x, 0) in the original variables, from its values in the new ones.
 

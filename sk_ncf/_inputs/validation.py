@@ -21,6 +21,7 @@ from sk_ncf._inputs.warn import warn
 __all__ = [
     "DTYPES",
     "Rows",
+    "check_no_target_values",
     "check_y",
     "checked_rows",
     "checked_target",
@@ -122,15 +123,19 @@ def _rows_of_target(
         n = len(target)
         label = _target_labels(y_target, n) if labelled else None
         return Rows(target, checked_weight("target_weight", target_weight, n), label)
-    if target_weight is not None:
-        raise ValueError(
-            "target_weight holds the weights of the rows of X_target, which is None."
-        )
-    if y_target is not None and labelled:
-        raise ValueError(
-            "y_target holds the labels of the rows of X_target, which is None."
-        )
+    check_no_target_values(target_weight, y_target if labelled else None)
     return None
+
+
+def check_no_target_values(target_weight: Any = None, y_target: Any = None) -> None:
+    """Raise ValueError if there are weights or labels of target rows without X_target."""
+    given = {
+        "target_weight holds the weights": target_weight,
+        "y_target holds the labels": y_target,
+    }
+    for name, values in given.items():
+        if values is not None:
+            raise ValueError(f"{name} of the rows of X_target, which is None.")
 
 
 def _source_labels(y: Any, n: int) -> np.ndarray:

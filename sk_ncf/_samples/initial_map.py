@@ -150,8 +150,8 @@ def _criteria(
         frame.source_potential(X, np.zeros(len(X))),
         -frame.target_potential(Y, np.zeros(len(Y))),
     )
-    mapped = frame.target.inverse(frame.source.forward(X)) / unit
-    back = frame.source.inverse(frame.target.forward(Y)) / unit
+    mapped = frame.initial_map(X) / unit
+    back = frame.initial_inverse(Y) / unit
     share_x, share_y = weight_x / weight_x.sum(), weight_y / weight_y.sum()
     weights = _tensors(share_x, share_y)
     of_x, from_y = energy_contributions(*_tensors(mapped, Y / unit), *weights)

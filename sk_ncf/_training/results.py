@@ -74,7 +74,7 @@ def trained_result(session: "FitSession", trainer: Trainer, n_iter: int) -> FitR
     flow = session.ensemble_mean(flow)
     if comparison is not None and comparison.discrete_is_better:
         flow = _discrete_flow(session, flow.potential)
-        kinds = np.full_like(kinds, "discrete", dtype=object).astype(str)
+        kinds = np.full(len(kinds), "discrete")
     return FitResult(
         flow, trainer.net, n_iter, best_iter, reason, small, kinds, comparison
     )
