@@ -161,7 +161,7 @@ class InterpolationDisplay:
         """
         n_panels = len(self.times)
         if axes is None:
-            size = (max(2.1 * n_panels, 3), 2.5)
+            size = (max(2.3 * n_panels, 3), 2.8)
             options = {"sharex": True, "sharey": True, "squeeze": False}
             axes = new_axes(None, ncols=n_panels, figsize=size, **options)
         else:
@@ -252,10 +252,11 @@ class InterpolationDisplay:
 
     def _label_axes(self, ax: "Axes") -> None:
         """Names and ticks, in the units of the data, on the outer axes of a grid."""
-        names = self.axis_names or ()
-        for name, label in zip(names, (ax.set_xlabel, ax.set_ylabel), strict=False):
-            label(name)
-        if len(names) == 1:  # the second coordinate is random
+        names = self.axis_names or ("", "")
+        ax.set_xlabel(names[0])
+        if len(names) == 2:
+            ax.set_ylabel(names[1])
+        else:  # the second coordinate is random
             ax.set_yticks([])
         if ax.get_subplotspec() is not None:
             ax.label_outer()
@@ -267,12 +268,13 @@ class InterpolationDisplay:
         def key(label: str, **style: Any) -> Line2D:
             return Line2D([], [], label=label, **{"color": VIRIDIS_MIDDLE, **style})
 
-        keys = [key("rows, coloured by their place at t = 0", marker="o", ls="")]
+        keys = [key("rows (colour: place at t = 0)", marker="o", ls="")]
         if n_lines and any(self.times):
             keys.append(key("path of a row", color=ARROW, linewidth=0.8))
         if self.reference is not None and 1 in self.times:
             keys.append(key("rows to be matched", color=GREY, marker="o", ls=""))
-        where: dict[str, Any] = {"loc": "outside lower center", "ncols": 3}
+        ncols = 3 if len(self.times) > 2 else 1
+        where: dict[str, Any] = {"loc": "outside lower center", "ncols": ncols}
         self.figure_.legend(handles=keys, frameon=False, **where)
 
     def _limits(self) -> tuple[np.ndarray, np.ndarray]:

@@ -163,7 +163,8 @@ class QuantileDisplay:
         ax.plot(target, self.before[:, k], "x", ms=3, color=SOURCE, label="source")
         ax.plot(target, self.after[:, k], "o", ms=3, color=MAPPED, label="T(source)")
         ax.set(title=self.names[k], xlabel="quantile of target rows")
-        if ax.get_subplotspec() is None or ax.get_subplotspec().is_first_col():
+        place = ax.get_subplotspec()
+        if place is None or place.is_first_col():
             ax.set_ylabel("quantile of source\nand mapped rows")
 
 

@@ -232,8 +232,8 @@ class TransportDisplay:
             ax.set_yticks([0, 1])
         else:
             # With contour lines the limits are those of their grid.
-            adjustable = "datalim" if self.levels is None else "box"
-            ax.set_aspect("equal", adjustable=adjustable)
+            free = self.levels is None
+            ax.set_aspect("equal", adjustable="datalim" if free else "box")
         if self.axis_names:
             ax.set_xlabel(self.axis_names[0])
             if not one_feature:
