@@ -209,7 +209,9 @@ def _thumbnails(app):
                 cut = figure.convert("RGB").crop(tuple(map(int, box)))
                 cut.thumbnail(THUMBNAIL_SIZE)
                 page = Image.new("RGB", THUMBNAIL_SIZE, "white")
-                x, y = ((a - b) // 2 for a, b in zip(THUMBNAIL_SIZE, cut.size, strict=True))
+                x, y = (
+                    (a - b) // 2 for a, b in zip(THUMBNAIL_SIZE, cut.size, strict=True)
+                )
                 page.paste(cut, (x, y))
                 page.save(path)
 

@@ -340,6 +340,31 @@ def add_an_objective():
     return figure
 
 
+def characteristics():
+    """Straight lines in one dimension, over the potential."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((4000, 1))
+    Y = np.where(rng.uniform(size=(4000, 1)) < 0.5, -2, 2) + 0.6 * rng.standard_normal(
+        (4000, 1)
+    )
+    transport = NCFTransport(potential="network", random_state=0).fit(X, X_target=Y)
+    frame, flow = transport.preconditioners_[0], transport.flow_
+    times, places = np.linspace(0, 1, 60), torch.linspace(-3, 3, 160)[None, :, None]
+    with torch.no_grad():
+        u = [flow.potential(places, torch.tensor(float(t))).mean(0) for t in times]
+        feet = torch.from_numpy(
+            frame.source.forward(np.linspace(-2.4, 2.4, 25)[:, None])
+        )
+        heads = flow.head(feet.float()[None])[0]
+    figure, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
+    levels = {"levels": 14, "cmap": "cividis", "alpha": 0.75}
+    shades = ax.contourf(places.ravel(), times, torch.stack(u), **levels)
+    figure.colorbar(shades, label="u(x, t)")
+    ax.plot(np.hstack([feet, heads]).T, [0, 1], color="white", lw=1.2)
+    ax.set(xlabel="x (in the network's variables)", ylabel="t", yticks=[0, 0.5, 1])
+    return figure
+
+
 PICTURES = [
     overview,
     quickstart,
@@ -353,6 +378,7 @@ PICTURES = [
     coming_from,
     add_a_cost,
     add_an_objective,
+    characteristics,
 ]
 
 

@@ -24,7 +24,7 @@ from sk_ncf import AdaptedClassifier
 
 numbers_of_labels, n_digits = [0, 1, 5, 20], 5000
 # sphinx_gallery_start_ignore
-import os  # noqa: E402
+import os
 
 if os.environ.get("SK_NCF_QUICK"):  # the tests look at the code, not at the map
     numbers_of_labels, n_digits = [0, 1, 5], 600

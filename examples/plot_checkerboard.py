@@ -22,7 +22,7 @@ from sk_ncf.plotting import InterpolationDisplay, TransportDisplay
 
 n, n_new = 8192, 4096
 # sphinx_gallery_start_ignore
-import os  # noqa: E402
+import os
 
 if os.environ.get("SK_NCF_QUICK"):  # the tests look at the code, not at the map
     n, n_new = 300, 300

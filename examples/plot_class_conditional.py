@@ -22,7 +22,7 @@ from sk_ncf.metrics import energy_distance
 
 n = 3000
 # sphinx_gallery_start_ignore
-import os  # noqa: E402
+import os
 
 if os.environ.get("SK_NCF_QUICK"):  # the tests look at the code, not at the map
     n = 200

@@ -25,9 +25,9 @@ from sk_ncf.metrics import energy_distance
 
 n, n_test, n_plan, every = 20_000, 4000, 4000, 1
 # sphinx_gallery_start_ignore
-import argparse  # noqa: E402
-import os  # noqa: E402
-import sys  # noqa: E402
+import argparse
+import os
+import sys
 
 if os.environ.get("SK_NCF_QUICK"):  # the tests look at the code, not at the map
     n, n_test, n_plan, every = 2000, 1000, 200, 8

@@ -25,7 +25,7 @@ from sk_ncf.metrics import l2_uvp
 
 n, budgets, seeds = 16_384, [100, 200, 400, 800, 1600], range(3)
 # sphinx_gallery_start_ignore
-import os  # noqa: E402
+import os
 
 if os.environ.get("SK_NCF_QUICK"):  # the tests look at the code, not at the map
     n, budgets, seeds = 300, [10, 20, 30], range(1)

@@ -30,8 +30,8 @@ from sk_ncf import NCFTransport
 FOLDER = Path("/usr/share/datasets/fashion-mnist")
 n_clothes, n_digits, n_test, steps = 20_000, 4000, 1000, 4000
 # sphinx_gallery_start_ignore
-import os  # noqa: E402
-import sys  # noqa: E402
+import os
+import sys
 
 if not FOLDER.is_dir():
     print("Nothing to show: install Debian's package dataset-fashion-mnist.")

@@ -24,7 +24,7 @@ from sk_ncf.metrics import l2_uvp
 
 n, dimensions, seeds = 4096, [2, 4, 8, 16, 32, 64], range(3)
 # sphinx_gallery_start_ignore
-import os  # noqa: E402
+import os
 
 if os.environ.get("SK_NCF_QUICK"):  # the tests look at the code, not at the map
     n, dimensions, seeds = 100, [2, 4], range(1)

@@ -33,7 +33,7 @@ from sk_ncf.plotting import TransportDisplay
 
 n, n_new = 4096, 2048
 # sphinx_gallery_start_ignore
-import os  # noqa: E402
+import os
 
 if os.environ.get("SK_NCF_QUICK"):  # the tests look at the code, not at the map
     n, n_new = 60, 60

@@ -27,7 +27,7 @@ from sk_ncf.objectives import implicit_residual, mmd
 
 n, budgets, seeds = 4096, (50, 100, 200, 400, 800, 1600), range(5)
 # sphinx_gallery_start_ignore
-import os  # noqa: E402
+import os
 
 if os.environ.get("SK_NCF_QUICK"):  # the tests look at the code, not at the map
     n, budgets, seeds = 300, (10, 30), range(2)

@@ -22,7 +22,7 @@ from sk_ncf.metrics import l2_uvp
 
 n, part_size, passes = 60_000, 4_000, 3
 # sphinx_gallery_start_ignore
-import os  # noqa: E402
+import os
 
 if os.environ.get("SK_NCF_QUICK"):  # the tests look at the code, not at the map
     n, part_size, passes = 1_000, 500, 1

@@ -20,7 +20,7 @@ from sk_ncf.plotting import InterpolationDisplay
 
 n = 8192
 # sphinx_gallery_start_ignore
-import os  # noqa: E402
+import os
 
 if os.environ.get("SK_NCF_QUICK"):  # the tests look at the code, not at the map
     n = 300
