@@ -20,8 +20,14 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 EXAMPLES, RECORDED = DOCS.parent / "examples", DOCS / "recorded"
 PHOTOGRAPHS = {"plot_color_transfer"}  # their figures are JPEG files
+FIRST = "plot_two_moons"  # of the gallery
 HEAD = "# {seconds:.0f} CPU seconds of one thread, sk_ncf {version}, code {code}"
 CELL, FIGURE = "# ---- cell {}", "# ---- figure "
+
+
+def gallery_order(path):
+    """Sort key of the gallery: the first example, then by the names of the files."""
+    return Path(path).stem != FIRST, str(path)
 
 
 def code_digest(path):

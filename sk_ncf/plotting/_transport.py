@@ -231,8 +231,11 @@ class TransportDisplay:
             ax.set_ylabel("time t")
             ax.set_yticks([0, 1])
         else:
-            # With contour lines the limits are those of their grid.
-            free = self.levels is None
+            # With contour lines the limits are those of their grid. matplotlib refuses
+            # to change those of axes that share both directions with others.
+            grouped = [ax.get_shared_x_axes(), ax.get_shared_y_axes()]
+            shared = all(len(group.get_siblings(ax)) > 1 for group in grouped)
+            free = self.levels is None and not shared
             ax.set_aspect("equal", adjustable="datalim" if free else "box")
         if self.axis_names:
             ax.set_xlabel(self.axis_names[0])
