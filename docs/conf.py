@@ -115,14 +115,14 @@ THUMBNAILS = {
     "plot_adapted_classifier": 2,
     "plot_checkerboard": (0.25, 0, 0.75, 0.5),
     "plot_class_conditional": (0.5, 0, 1, 1),
-    "plot_color_transfer": (0, 0, 1, 0.5),
+    "plot_color_transfer": (0.333, 0, 1, 1),
     "plot_computation": (0, 0, 0.34, 0.5),
     "plot_domain_adaptation": (0.5, 0, 1, 1),
     "plot_fashion_to_digits": (0, 0, 1, 0.5),
     "plot_gaussians": (0, 0, 0.36, 1),
     "plot_general_costs": (0, 0, 0.67, 0.5),
     "plot_swiss_roll_moons": (0.45, 0, 1, 0.85),
-    "plot_two_moons": (0, 0, 1, 0.8),
+    "plot_two_moons": (0.65, 0.08, 1, 0.9),
 }
 THUMBNAIL_SIZE = 480, 320
 

@@ -77,7 +77,8 @@ def record(name):
             exec(compile(code, path, "exec"), names)
         figures = [plt.figure(number) for number in plt.get_fignums()]
         if printed.getvalue() or figures:
-            texts += [CELL.format(k), printed.getvalue().rstrip()]
+            lines = printed.getvalue().rstrip().splitlines()
+            texts += [CELL.format(k), *(line.rstrip() for line in lines)]
         for figure in figures:
             n_figures += 1
             texts.append(FIGURE + _save(figure, name, n_figures))
