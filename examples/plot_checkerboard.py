@@ -3,7 +3,7 @@ Figure 5 of the paper: a checkerboard to eight Gaussians, and back
 ==================================================================
 
 Eight squares that touch at their corners, and eight Gaussians that do not touch. The map
-tears the squares apart, and its inverse spreads each Gaussian over a square. Both are read
+separates the squares, and its inverse spreads each Gaussian over a square. Both are read
 from one potential, whose level lines are shown as well.
 """
 
