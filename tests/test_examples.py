@@ -1,6 +1,7 @@
 """Examples run as scripts without arguments and as notebooks, and were recorded."""
 
 import copy
+import json
 import os
 import re
 import runpy
@@ -118,7 +119,8 @@ def test_notebook_runs_as_it_is_downloaded(name, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.delenv("MPLBACKEND", raising=False)  # the kernel chooses its own
-    document = nbformat.from_dict(_notebook(FOLDER / f"{name}.py"))
+    written = json.dumps(_notebook(FOLDER / f"{name}.py"))
+    document = nbformat.reads(written, as_version=4)
     client = nbclient.NotebookClient(
         document, timeout=300, resources={"metadata": {"path": str(tmp_path)}}
     )
