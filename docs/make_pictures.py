@@ -312,31 +312,18 @@ class EnergyMatching(Objective):
 
 
 def add_an_objective():
-    """Three weights of a term."""
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((1000, 2))
-    Y = 0.5 * rng.standard_normal((1000, 2)) + [4, 0]
-    figure, axes = plt.subplots(
-        1, 3, figsize=(9, 3), sharex=True, sharey=True, layout="constrained"
+    """A map with the objective of the page, and its training."""
+    X, Y = quickstart_samples()
+    transport = NCFTransport(
+        objective=EnergyMatching(), potential="network", random_state=0
+    ).fit(X, X_target=Y)
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 4), layout="constrained")
+    TransportDisplay.from_estimator(
+        transport, X, X_target=Y, random_state=0, ax=axes[0], n_arrows=40
     )
-    for ax, weight in zip(axes, (0.1, 1.0, 3.0), strict=True):
-        transport = NCFTransport(
-            objective=EnergyMatching(displacement_weight=weight),
-            cost="norm_power",
-            cost_params={"p": 2.0},
-            potential="network",
-            early_stopping=False,
-            max_iter=600,
-            random_state=0,
-        ).fit(X, X_target=Y)
-        TransportDisplay.from_estimator(
-            transport, X, X_target=Y, ax=ax, n_arrows=25, random_state=0, legend=False
-        )
-        ax.set_title(f"displacement_weight={weight:g}")
-        ax.label_outer()
-    names = ["source", "T(source)", "target"]
-    where = {"loc": "outside lower center", "ncols": 3, "frameon": False}
-    figure.legend(ax.collections[:3], names, markerscale=2, **where)
+    axes[0].set(xlim=(-4, 7), ylim=(-4, 7))
+    TrainingDisplay.from_estimator(transport, ax=axes[1])
+    axes[1].legend(frameon=False)
     return figure
 
 
