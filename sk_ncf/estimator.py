@@ -166,8 +166,9 @@ class NCFTransport(
         map is an average over nearby target rows, which is right where the optimal map
         is discontinuous (gaps between clusters, repeated values), and less accurate than
         the network where it is smooth. "auto": both are compared on held-out rows
-        (`potential_choice_`); the network in :meth:`partial_fit`, for a map that is
-        shared by classes, and without `early_stopping`.
+        (`potential_choice_`), and with the quantile mapping of each column; the network
+        in :meth:`partial_fit`, for a map that is shared by classes, and without
+        `early_stopping`.
     max_potential_rows : int, default=4096
         Most rows of either side that a discrete potential keeps, in proportion to their
         weights. A file of it has up to 8 (d + 2) bytes for each of them and class: 0.13
@@ -281,8 +282,10 @@ class NCFTransport(
         "network" if trained weights were better on held-out rows than the
         initialization. Otherwise the initialization, of which a warning tells:
         "gaussian" (quadratic costs only), "mean_shift" or "identity", the best of them
-        by cross-fitting. "discrete": the discrete potential (`potential`), of all
-        classes. With ``class_conditional="per_class"`` one for every class.
+        by cross-fitting. "quantile" (squared Euclidean cost, ``potential="auto"``): the
+        quantile mapping of each column, which the network was not better than.
+        "discrete": the discrete potential (`potential`), of all classes. With
+        ``class_conditional="per_class"`` one for every class.
     potential_choice_ : dict of str to float
         If ``potential="auto"`` compared both potentials, on held-out rows: fraction of
         mapped rows outside the support of the other side ("outside_network",

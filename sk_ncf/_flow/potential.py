@@ -69,9 +69,13 @@ class BasePotential(nn.Module):
         """Replace the potentials by their products with factors, of shape [K]."""
         raise NotImplementedError
 
+    def select(self, which: slice) -> Self:
+        """A copy with some of the potentials."""
+        raise NotImplementedError
+
     def select_class(self, k: int) -> Self:
         """The potential of class k alone."""
-        raise NotImplementedError
+        return self.select(slice(k, k + 1))
 
 
 class Potential(BasePotential):
@@ -133,10 +137,6 @@ class Potential(BasePotential):
     def multiply_by(self, factor: Tensor) -> None:
         """Replace the potentials by their products with factors, of shape [K]."""
         self.output_weight.mul_(factor[:, None, None])
-
-    def select_class(self, k: int) -> Self:
-        """Potential number k alone."""
-        return self.select(slice(k, k + 1))
 
     def select(self, which: slice) -> Self:
         """A copy with some of the potentials, which cannot be trained."""
@@ -225,12 +225,12 @@ class MeanPotential(BasePotential):
 
     Parameters
     ----------
-    members : Potential
+    members : Potential or PotentialSum
         With `ensemble_size` potentials for every class, next to each other.
     ensemble_size : int
     """
 
-    def __init__(self, members: Potential, ensemble_size: int) -> None:
+    def __init__(self, members: BasePotential, ensemble_size: int) -> None:
         super().__init__()
         self.members, self.ensemble_size = members, ensemble_size
         self.n_potentials = members.n_potentials // ensemble_size

@@ -1,6 +1,8 @@
 r"""Exact changes of variables, in which u = 0 is the initial map.
 
 The initial map is the Gaussian map for quadratic costs, and the mean shift for others.
+For the quantile mapping of each column, it is the Gaussian map of each column, and
+:class:`~sk_ncf._flow.separable_potential.SeparablePotential` is added to the potential.
 
 For the squared Euclidean cost, let A be the Gaussian map between the sample covariances
 and :math:`P = A^{1/2}`. The rows :math:`x' = P (x - m_x)` and :math:`y' = P^{-1} (y -
@@ -18,6 +20,7 @@ import numpy as np
 import torch
 
 from sk_ncf._flow.affine_map import AffineMap
+from sk_ncf._flow.cost_scale import QUADRATIC, cost_unit, with_max_displacement
 from sk_ncf._flow.gaussian_map import (
     _inverse,
     _transformed_covariance,
@@ -27,9 +30,7 @@ from sk_ncf._flow.gaussian_map import (
 from sk_ncf._flow.moments import (
     LEAST_VARIANCE,
     Moments,
-    RowArray,
     WeightedRows,
-    _chunks,
     effective_size,
     weighted_moments,
 )
@@ -41,7 +42,6 @@ from sk_ncf.costs._affine import AffineCost
 __all__ = ["Preconditioner", "common_cost"]
 
 
-QUADRATIC = SquaredEuclidean | QuadraticForm  # costs with a Gaussian map
 MANY_ROWS = 1e12  # for moments without sampling error
 
 SidePair = tuple[WeightedRows, WeightedRows]  # source, target
@@ -62,8 +62,9 @@ class Preconditioner:
         The factor lambda in c(x, y) = lambda c'(x', y') + alpha(x) + beta(y).
     original_cost : Cost
         The cost between rows in the original variables.
-    kind : {"gaussian", "mean_shift", "identity"}
-        The initial map, that of u = 0.
+    kind : {"gaussian", "quantile", "mean_shift", "identity"}
+        The initial map, that of u = 0; for "quantile", that of u = 0 plus a
+        :class:`~sk_ncf._flow.separable_potential.SeparablePotential`.
     plane : Plane or None
         The plane of the rows if some columns are constant or collinear.
     """
@@ -96,7 +97,7 @@ class Preconditioner:
         kinds : sequence of str or None, default=None
             The initial maps of the other classes.
         """
-        cost = _with_max_displacement(cost, [(x.X, y.X) for x, y in samples])
+        cost = with_max_displacement(cost, [(x.X, y.X) for x, y in samples])
         careful, fitted = len(samples) > 1, []
         for k, (source, target) in enumerate(samples):
             if k in pooled:
@@ -118,7 +119,7 @@ class Preconditioner:
         target_weight: np.ndarray,
     ) -> "Preconditioner":
         """From rows (n, d) and (m, d) with weights (n,) and (m,)."""
-        cost = _with_max_displacement(cost, [(X, X_target)])
+        cost = with_max_displacement(cost, [(X, X_target)])
         moments = (
             weighted_moments(X, sample_weight),
             weighted_moments(X_target, target_weight),
@@ -145,7 +146,7 @@ class Preconditioner:
             Effective numbers of rows.
         careful : bool, default=False
             See :func:`~sk_ncf._flow.shrinkage.shrink_covariances`.
-        kind : {"gaussian", "mean_shift", "identity"}, default=None
+        kind : {"gaussian", "quantile", "mean_shift", "identity"}, default=None
             The initial map. None: "gaussian" for quadratic costs, else "mean_shift".
         """
         kind = kind or ("gaussian" if isinstance(cost, QUADRATIC) else "mean_shift")
@@ -204,7 +205,7 @@ class Preconditioner:
         # Single points have no spread: the scale is then the size of the shift.
         scale = float(scale or np.abs(shift.numpy()).max())
         scale = scale if scale > np.sqrt(LEAST_VARIANCE) else 1.0
-        unit = _cost_unit(cost, shift, scale)
+        unit = cost_unit(cost, shift, scale)
         eye = np.eye(d)
         source, target = (
             AffineMap(mean, eye / scale, eye * scale) for mean in (mean_x, mean_y)
@@ -225,10 +226,6 @@ class Preconditioner:
     def initial_map(self, X: np.ndarray) -> np.ndarray:
         """X (n, d) under the map of u = 0."""
         return self.target.inverse(self.source.forward(X))
-
-    def initial_inverse(self, Y: np.ndarray) -> np.ndarray:
-        """Y (n, d) under the inverse of the map of u = 0."""
-        return self.source.inverse(self.target.forward(Y))
 
     def source_potential(self, X: np.ndarray, u: np.ndarray) -> np.ndarray:
         r"""u(x, 0) in the original variables, from its values in the new ones.
@@ -277,45 +274,14 @@ def common_cost(
     return AffineCost.stack(costs)
 
 
-def _with_max_displacement(
-    cost: Cost, pairs: Sequence[tuple[RowArray, RowArray]]
-) -> Cost:
-    """The cost, prepared for displacements between the rows of the pairs."""
-    if isinstance(cost, QUADRATIC):  # needs no preparation
-        return cost
-    return cost.with_max_displacement(max(_max_displacement(*pair) for pair in pairs))
-
-
 def _simplified(moments: MomentPair, kind: str) -> MomentPair:
-    """Moments whose Gaussian map is the mean shift, or the identity."""
+    """Moments whose Gaussian map is of a kind; of each column alone for "quantile"."""
     if kind == "gaussian":
         return moments
     (mean_x, cov_x), (mean_y, cov_y) = moments
+    if kind == "quantile":
+        return (mean_x, np.diag(np.diag(cov_x))), (mean_y, np.diag(np.diag(cov_y)))
     if kind == "identity":
         mean_x = mean_y = (mean_x + mean_y) / 2
     cov = (cov_x + cov_y) / 2
     return (mean_x, cov), (mean_y, cov)
-
-
-def _max_displacement(X: RowArray, Y: RowArray) -> float:
-    """An upper bound of the displacements from rows of X to places near rows of Y."""
-    origin = X[0].astype(np.float64)
-    return 2 * (_radius(X, origin) + _radius(Y, origin))
-
-
-def _radius(X: RowArray, origin: np.ndarray, chunk: int = 65536) -> float:
-    """Largest distance of a row from a point."""
-    norms = (np.linalg.norm(X[s] - origin, axis=1).max() for s in _chunks(X, chunk))
-    return float(max(norms))
-
-
-def _cost_unit(cost: Cost, shift: torch.Tensor, scale: float) -> float:
-    r"""lambda such that :math:`\nabla \tilde L(v)` is about as large as v."""
-    degree = cost.homogeneity
-    if degree is not None and scale != 1:  # avoids overflow of powers of the scale
-        return _cost_unit(cost, shift / scale, 1.0) * scale**degree
-    generator = torch.Generator().manual_seed(0)
-    z = torch.randn(512, len(shift), generator=generator, dtype=torch.float64)
-    p = cost.momentum(scale * z + shift) - cost.momentum(shift)
-    unit = scale * p.square().mean().sqrt().item()
-    return unit if np.isfinite(unit) and unit > 0 else 1.0

@@ -1,7 +1,6 @@
 """A fitted estimator rebuilt from its state; every value is checked."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,17 +9,13 @@ import torch
 from sklearn.utils import check_random_state
 
 from sk_ncf._classes.class_pairs import ClassLabels
-from sk_ncf._flow.affine_map import AffineMap
 from sk_ncf._flow.characteristics import CharacteristicFlow
-from sk_ncf._flow.plane import Plane
 from sk_ncf._flow.potential import BasePotential, MeanPotential, Potential
-from sk_ncf._flow.preconditioner import (
-    QUADRATIC,
-    Preconditioner,
-    common_cost,
-)
+from sk_ncf._flow.preconditioner import Preconditioner, common_cost
+from sk_ncf._flow.separable_potential import PotentialSum
 from sk_ncf._persistence.classifiers import ModelFileError
-from sk_ncf._persistence.discrete import restored_discrete
+from sk_ncf._persistence.potentials import restored_discrete, restored_separable
+from sk_ncf._persistence.preconditioners import KINDS, restored_preconditioners
 from sk_ncf._persistence.state import RECONSTRUCTED, WEIGHTS, State
 from sk_ncf._persistence.value_checks import (
     checked_array,
@@ -45,7 +40,6 @@ REQUIRED = {
     "map_kind_",
     "n_outliers_",
 }
-KINDS = ("gaussian", "mean_shift", "identity")  # of initial maps
 CONTAINERS = ("default", "pandas", "polars")
 
 SupportPair = tuple[Support | None, Support | None]
@@ -81,7 +75,9 @@ def restored_estimator(state: State, classifiers: bool = True) -> NCFTransport:
     n_classes = 1 if labels is None else len(labels.classes)
     one_map = labels is None or not labels.per_class
     maps = state["preconditioners"]
-    preconditioners = _preconditioners(maps, estimator.cost_, d, one_map, n_classes)
+    preconditioners = restored_preconditioners(
+        maps, estimator.cost_, d, one_map, n_classes
+    )
     estimator.flow_ = _flow(state["potential"], preconditioners[: len(maps)], d)
     estimator.net_, estimator.preconditioners_ = None, preconditioners
     estimator._score_rows = _score_rows(state["score_rows"], d, n_classes)
@@ -177,73 +173,6 @@ def _set_labels(estimator: NCFTransport, labels: ClassLabels | None) -> None:
         estimator.target_classifier_ = labels.target_classifier
 
 
-def _preconditioners(
-    states: Sequence[State], cost: Cost, d: int, one_map: bool, n_classes: int
-) -> list[Preconditioner]:
-    """The change of variables of every class."""
-    if len(states) != (1 if one_map else n_classes):
-        raise ModelFileError(f"it has {len(states)} maps for {n_classes} classes")
-    found = [_preconditioner(cost=cost, d=d, **state) for state in states]
-    return found * n_classes if one_map else found
-
-
-def _preconditioner(
-    source: State,
-    target: State,
-    unit: Any,
-    extent: Any,
-    kind: Any,
-    cost: Cost,
-    d: int,
-    plane: State | None = None,
-) -> Preconditioner:
-    if kind not in KINDS:
-        raise ModelFileError(f"its initial map is {kind!r}, which is not known")
-    unit = checked_float("the unit of a cost", unit, positive=True)
-    if extent is not None:
-        cost = cost.with_max_displacement(
-            checked_float("the extent of the rows", extent, positive=True)
-        )
-    of_source, of_target = _affine_map(**source, d=d), _affine_map(**target, d=d)
-    if not isinstance(cost, QUADRATIC):
-        _check_scale(of_source, of_target, np.eye(d))
-    found = Preconditioner.of_maps(of_source, of_target, unit, cost)
-    return replace(
-        found, kind=kind, plane=None if plane is None else _plane(**plane, d=d)
-    )
-
-
-def _plane(source: Any, target: Any, projector: Any, d: int) -> Plane:
-    for point in (source, target):
-        checked_array("a point of a plane", point, (d,), "f")
-    checked_array("the projector of a plane", projector, (d, d), "f")
-    if not np.allclose(projector @ projector, projector, atol=1e-6):
-        raise ModelFileError("the projector of a plane is not a projection")
-    return Plane(source, target, projector)
-
-
-def _check_scale(source: AffineMap, target: AffineMap, eye: np.ndarray) -> None:
-    """Without a quadratic cost, all features of both sides have the same scale."""
-    scale = checked_float(
-        "the scale of the rows", source.inverse_matrix[0, 0], positive=True
-    )
-    for side in (source, target):
-        valid = np.array_equal(side.inverse_matrix, eye * scale)
-        if not valid or not np.array_equal(side.matrix, eye / scale):
-            raise ModelFileError("its changes of variables do not fit its cost")
-
-
-def _affine_map(
-    mean: Any, matrix: Any, inverse_matrix: Any, radius: Any, d: int
-) -> AffineMap:
-    if not (isinstance(radius, float) and radius > 0):
-        raise ModelFileError(f"the radius of the rows must be > 0, got {radius!r}")
-    checked_array("the mean of a change of variables", mean, (d,), "f")
-    for part in (matrix, inverse_matrix):
-        checked_array("the matrix of a change of variables", part, (d, d), "f")
-    return AffineMap(mean, matrix, inverse_matrix, radius)
-
-
 def _flow(
     state: State, preconditioners: Sequence[Preconditioner], d: int
 ) -> CharacteristicFlow:
@@ -276,9 +205,12 @@ def _network(state: State, n_maps: int, d: int) -> BasePotential:
     sharpness = checked_float(
         "the sharpness of its potential", state["sharpness"], positive=True
     )
-    members = Potential(d, (width,) * depth, n_potentials, sharpness)
+    members: BasePotential = Potential(d, (width,) * depth, n_potentials, sharpness)
     weights = zip(WEIGHTS, (first, hidden, last), strict=True)
     members.load_state_dict({name: torch.from_numpy(w) for name, w in weights})
+    if state.get("separable") is not None:
+        separable = restored_separable(state["separable"], n_potentials, d)
+        members = PotentialSum(members, separable)
     return MeanPotential(members, ensemble_size) if ensemble_size > 1 else members
 
 

@@ -9,14 +9,14 @@ from sklearn.utils.validation import check_is_fitted
 from sk_ncf._classes.class_pairs import ClassLabels
 from sk_ncf._flow.discrete_potential import DiscretePotential
 from sk_ncf._flow.potential import BasePotential, MeanPotential, Potential
-from sk_ncf._flow.preconditioner import Preconditioner
-from sk_ncf._persistence.discrete import discrete_state
+from sk_ncf._flow.separable_potential import PotentialSum
+from sk_ncf._persistence.potentials import discrete_state, separable_state
+from sk_ncf._persistence.preconditioners import preconditioner_states
 from sk_ncf.estimator import CLASS_ATTRIBUTES, NCFTransport
 
 __all__ = ["RECONSTRUCTED", "WEIGHTS", "estimator_state"]
 
 WEIGHTS = ("input_weight", "hidden_weight", "output_weight")
-SIDES = ("source", "target")
 # Fitted attributes that are built from other values, or (net_) not saved.
 RECONSTRUCTED = {"cost_", "flow_", "net_", "preconditioners_", *CLASS_ATTRIBUTES}
 PRIVATE = {"_score_rows", "_session", "_labels", "_sklearn_output_config"}
@@ -62,7 +62,7 @@ def estimator_state(estimator: NCFTransport, classifiers: bool = True) -> State:
         "settings": _settings(estimator),
         "cost": {"cost_": estimator.cost_},
         "potential": _potential_state(estimator),
-        "preconditioners": _preconditioner_states(estimator),
+        "preconditioners": preconditioner_states(estimator.preconditioners_),
         "score_rows": [list(pair) for pair in estimator._score_rows],
         "supports": [
             [None if side is None else dict(vars(side)) for side in pair]
@@ -98,6 +98,10 @@ def _potential_state(estimator: NCFTransport) -> State:
     ensemble_size = 1
     if isinstance(potential, MeanPotential):
         ensemble_size, potential = potential.ensemble_size, potential.members
+    separable = None
+    if isinstance(potential, PotentialSum):
+        separable = separable_state(potential.separable)
+        potential = potential.network
     if type(potential) is not Potential:
         raise ValueError(
             "skorch_net cannot be saved, got a module of your own, which only its code "
@@ -111,27 +115,8 @@ def _potential_state(estimator: NCFTransport) -> State:
         "ensemble_size": int(ensemble_size),
         "sharpness": potential.sharpness,
         "discrete": discrete,
+        "separable": separable,
         **weights,
-    }
-
-
-def _preconditioner_states(estimator: NCFTransport) -> list[State]:
-    """One for every class, or a single one if all classes share it."""
-    all_classes = estimator.preconditioners_
-    shared = all(p is all_classes[0] for p in all_classes)
-    return [_preconditioner_state(p) for p in all_classes[: 1 if shared else None]]
-
-
-def _preconditioner_state(preconditioner: Preconditioner) -> State:
-    sides = {side: dict(vars(getattr(preconditioner, side))) for side in SIDES}
-    extent = getattr(preconditioner.original_cost, "_max_displacement", None)
-    plane = None if preconditioner.plane is None else dict(vars(preconditioner.plane))
-    return {
-        **sides,
-        "unit": preconditioner.unit,
-        "extent": extent,
-        "kind": preconditioner.kind,
-        "plane": plane,
     }
 
 

@@ -144,6 +144,18 @@ class Sample:
         X = self._rows(np.repeat(np.arange(len(self)), times))
         return Sample(X, np.repeat(self.weight / times, times), self.total)
 
+    def representative(self, at_most: int) -> "Sample":
+        """All rows, or `at_most` quantiles of the rows in the given order.
+
+        A row that is heavier than a quantile keeps its weight, up to rounding.
+        """
+        if len(self) <= at_most:
+            return self
+        quantiles = (np.arange(at_most) + 0.5) / at_most
+        index = np.searchsorted(np.cumsum(self.weight), quantiles)
+        index, counts = np.unique(np.minimum(index, len(self) - 1), return_counts=True)
+        return Sample(np.asarray(self.X[index]), counts / at_most, float(at_most))
+
     def _rows(self, index: np.ndarray) -> np.ndarray | RowView:
         if isinstance(self.X, RowView):
             return RowView(self.X.base, self.X.index[index])

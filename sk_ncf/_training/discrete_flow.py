@@ -13,7 +13,7 @@ from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf._samples.sample import Sample
 from sk_ncf.costs import Cost
 
-__all__ = ["discrete_flow", "representative_rows"]
+__all__ = ["discrete_flow"]
 
 
 def discrete_flow(
@@ -48,7 +48,7 @@ def discrete_flow(
 
     fitted = []
     for (source, target), frame in zip(samples, preconditioners, strict=True):
-        x, y = (representative_rows(s, max_rows) for s in (source, target))
+        x, y = source.representative(max_rows), target.representative(max_rows)
         found = fit_discrete_potential(
             tensor(frame.source.forward(x.X)),
             tensor(frame.target.forward(y.X)),
@@ -58,16 +58,3 @@ def discrete_flow(
         )
         fitted.append(found.cpu().float())
     return CharacteristicFlow(DiscretePotential.stack(fitted, cost, network), cost)
-
-
-def representative_rows(sample: Sample, at_most: int) -> Sample:
-    """All rows, or `at_most` quantiles of the rows in lexicographic order.
-
-    A row that is heavier than a quantile keeps its weight, up to rounding.
-    """
-    if len(sample) <= at_most:
-        return sample
-    quantiles = (np.arange(at_most) + 0.5) / at_most
-    index = np.searchsorted(np.cumsum(sample.weight), quantiles)
-    index, counts = np.unique(np.minimum(index, len(sample) - 1), return_counts=True)
-    return Sample(np.asarray(sample.X[index]), counts / at_most, float(at_most))

@@ -1,10 +1,8 @@
 """The samples of a fit, divided into training, validation and score rows."""
 
 import copy
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -12,11 +10,9 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sk_ncf._flow.affine_map import AffineMap
-from sk_ncf._flow.plane import Plane, common_plane
 from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf._inputs.validation import Rows
 from sk_ncf._samples.atoms import weight_to_split
-from sk_ncf._samples.initial_map import initial_map
 from sk_ncf._samples.outliers import Outliers, without_far_rows
 from sk_ncf._samples.reference import output_rows
 from sk_ncf._samples.sample import Sample, unique_rows
@@ -28,8 +24,7 @@ from sk_ncf._samples.splits import (
     split_samples,
     training_frames,
 )
-from sk_ncf.costs import Cost
-from sk_ncf.costs._checks import check_cost
+from sk_ncf._training.preconditioners import SamplePair
 from sk_ncf.diagnostics._support import Support
 
 __all__ = [
@@ -37,15 +32,12 @@ __all__ = [
     "RowPair",
     "SamplePair",
     "distinct_samples",
-    "fit_preconditioners",
     "share_to_split",
-    "with_radii",
 ]
 
 MIN_TRAINING_ROWS = 4  # a class with fewer keeps its initial map
 
 RowPair = tuple[Rows | None, Rows | None]
-SamplePair = tuple[Sample | None, Sample | None]
 SupportPair = tuple[Support | None, Support | None]
 Moments = tuple[np.ndarray, np.ndarray]
 
@@ -94,79 +86,6 @@ def distinct_samples(
     return samples, n_outliers, max(found.variance_share for found in outliers)
 
 
-def fit_preconditioners(
-    samples: Sequence[SamplePair], cost: Cost, pooled: dict[int, Any], shared: bool
-) -> list[Preconditioner]:
-    """The change of variables of every class; one for all if they share the map.
-
-    Raises
-    ------
-    ValueError
-        If the cost is not valid for displacements of the size of these.
-    """
-    # Only later calls of a stream may lack rows of a class.
-    complete = cast("list[tuple[Sample, Sample]]", list(samples))
-    if shared:
-        source, target = (_concatenate(side) for side in zip(*complete, strict=True))
-        complete = [(source, target)]
-    sizes = [_displacement_size(s.moments, t.moments) for s, t in complete]
-    check_cost(cost, complete[0][0].X.shape[1], max(sizes) or 1.0)
-    careful = len(complete) > 1
-    kinds = [
-        None if k in pooled else initial_map(*pair, cost, careful)
-        for k, pair in enumerate(complete)
-    ]
-    fitted: list[Preconditioner] = [
-        replace(preconditioner, plane=plane)
-        for preconditioner, plane in zip(
-            Preconditioner.fit_classes(complete, cost, pooled, kinds),
-            _planes(complete, pooled),
-            strict=True,
-        )
-    ]
-    return fitted * len(samples) if shared else fitted
-
-
-def _planes(
-    samples: Sequence[tuple[Sample, Sample]], pooled: dict[int, Any]
-) -> list[Plane | None]:
-    """The plane of every class; classes with pooled moments have a common plane."""
-    common = None
-    if pooled:
-        sides = zip(*(samples[k] for k in pooled), strict=True)
-        common = common_plane(*(_concatenate(side) for side in sides))
-    return [
-        common if k in pooled else common_plane(source, target)
-        for k, (source, target) in enumerate(samples)
-    ]
-
-
-def _concatenate(samples: Sequence[Sample]) -> Sample:
-    """The rows of all classes as one sample."""
-    weight = np.concatenate([s.weight * s.total for s in samples])
-    return unique_rows(np.concatenate([s.X for s in samples]), weight)
-
-
-def with_radii(
-    preconditioners: Sequence[Preconditioner],
-    samples: Sequence[SamplePair],
-    shared: bool,
-) -> list[Preconditioner]:
-    """The changes of variables with the radii of all training rows until now."""
-    groups = [samples] if shared else [[pair] for pair in samples]
-    updated: list[Preconditioner] = []
-    for preconditioner, pairs in zip(preconditioners, groups, strict=False):
-        sources = [source for source, _ in pairs if source is not None]
-        targets = [target for _, target in pairs if target is not None]
-        old = preconditioner.source, preconditioner.target
-        source = old[0].with_radius_of(sources)
-        target = old[1].with_radius_of(targets)
-        if source is not old[0] or target is not old[1]:
-            preconditioner = replace(preconditioner, source=source, target=target)
-        updated.append(preconditioner)
-    return updated * len(samples) if shared else updated
-
-
 def share_to_split(samples: Sequence[SamplePair]) -> float:
     """Share of the source's weight that no map can transport, over all classes.
 
@@ -179,13 +98,6 @@ def share_to_split(samples: Sequence[SamplePair]) -> float:
             total += source.total
             to_split += source.total * weight_to_split(source, target)
     return to_split / (total or 1.0)
-
-
-def _displacement_size(source: Moments, target: Moments) -> float:
-    """Root mean square of the displacements of a class: spread and mean shift."""
-    (mean_x, cov_x), (mean_y, cov_y) = source, target
-    variance = (np.trace(cov_x) + np.trace(cov_y)) / (2 * len(mean_x))
-    return math.sqrt(variance + np.square(mean_y - mean_x).mean())
 
 
 class FitData:
@@ -256,6 +168,12 @@ class FitData:
             for sides in zip(self.held_out, new, strict=True)
         )
         self.held_out = source, target
+
+    def change_variables(self, preconditioners: Sequence[Preconditioner]) -> None:
+        """Take the validation rows of this call in other variables."""
+        assert self.splits is not None
+        new = _validation_rows(self.splits, preconditioners)
+        self.held_out = cast("tuple[list[Sample], list[Sample]]", new)
 
     def n_training(self) -> np.ndarray:
         """Training rows of the smaller side of every class, shape (K,)."""

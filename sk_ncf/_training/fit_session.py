@@ -32,19 +32,26 @@ from sk_ncf._training.fit_callbacks import (
 from sk_ncf._training.fit_data import (
     FitData,
     RowPair,
-    SamplePair,
     distinct_samples,
-    fit_preconditioners,
     share_to_split,
-    with_radii,
 )
 from sk_ncf._training.fit_result import FitResult
-from sk_ncf._training.initialization import copy_weights, ensemble_mean, initial_flow
+from sk_ncf._training.initialization import (
+    copy_weights,
+    ensemble_mean,
+    initial_flow,
+    with_separable,
+)
 from sk_ncf._training.minibatches import PairSampler, smoothing_scale
 from sk_ncf._training.net import build_net
 from sk_ncf._training.objective import MinibatchLoss
 from sk_ncf._training.parameters import TransportParameters
 from sk_ncf._training.potential_choice import Comparison
+from sk_ncf._training.preconditioners import (
+    SamplePair,
+    fit_preconditioners,
+    with_radii,
+)
 from sk_ncf._training.results import (
     discrete_result,
     early_choice,
@@ -108,7 +115,8 @@ class FitSession:
         samples = self._samples(pairs)
         if not stream:
             self.checkpoint = make_checkpoint(estimator, samples, pooled)
-        self.preconditioners: list[Preconditioner] = fit_preconditioners(
+        self.preconditioners: list[Preconditioner]
+        self.preconditioners, self.quantile_is_better = fit_preconditioners(
             samples, estimator.cost_, pooled, self.shared
         )
         sides = zip(*samples, strict=True)
@@ -294,6 +302,8 @@ class FitSession:
         estimator, settings = self.parameters, self._settings
         flow = self.initial_flow()
         if previous is not None:
+            if self.stream:
+                flow.potential = with_separable(flow.potential, previous.potential)
             copy_weights(flow.potential, previous.potential)
         n_rows = self.data.n_training_of_largest_class()
         risk = make_model_selection(estimator, settings, n_rows, self.stream)

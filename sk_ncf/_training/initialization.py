@@ -1,19 +1,19 @@
 """The flow that a training starts from, and the flow of an ensemble."""
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 from skorch import NeuralNet
 
 from sk_ncf._flow.characteristics import CharacteristicFlow
 from sk_ncf._flow.discrete_potential import DiscretePotential
-from sk_ncf._flow.potential import BasePotential, MeanPotential, Potential
+from sk_ncf._flow.potential import BasePotential, MeanPotential
 from sk_ncf._flow.preconditioner import Preconditioner, common_cost
+from sk_ncf._flow.separable_potential import PotentialSum
 from sk_ncf._training.defaults import check_layer_sizes
 from sk_ncf._training.net import build_potential
 
-__all__ = ["copy_weights", "ensemble_mean", "initial_flow"]
+__all__ = ["copy_weights", "ensemble_mean", "initial_flow", "with_separable"]
 
 
 def initial_flow(
@@ -52,24 +52,34 @@ def ensemble_mean(
 ) -> CharacteristicFlow:
     """The flow of the mean potential of every ensemble; changes `flow`."""
     if ensemble_size > 1:
-        members = cast(
-            Potential, flow.potential
-        )  # a module of one's own has no ensemble
-        flow.potential = MeanPotential(members, ensemble_size)
+        flow.potential = MeanPotential(flow.potential, ensemble_size)
         flow.cost = common_cost(preconditioners)
     return flow
 
 
 def copy_weights(potential: BasePotential, other: BasePotential) -> None:
-    """Copy the weights of another potential, if all are of the same shape."""
-    if isinstance(other, DiscretePotential):
-        if other.network is None:
-            return
-        other = other.network
-    if isinstance(other, MeanPotential):
-        other = other.members
+    """Copy the network's weights of another potential, if all have the same shape."""
+    potential, other = (
+        p.network if isinstance(p, PotentialSum) else p
+        for p in (_members(potential), _members(other))
+    )
     old, new = potential.state_dict(), other.state_dict()
     if old.keys() == new.keys() and all(
         old[name].shape == new[name].shape for name in old
     ):
         potential.load_state_dict(new)
+
+
+def with_separable(network: BasePotential, other: BasePotential) -> BasePotential:
+    """The network plus the separable part of another potential, if it has one."""
+    other = _members(other)
+    if isinstance(other, PotentialSum):
+        return PotentialSum(network, other.separable)
+    return network
+
+
+def _members(potential: BasePotential) -> BasePotential:
+    """The trained potentials of all ensemble members."""
+    if isinstance(potential, DiscretePotential) and potential.network is not None:
+        potential = potential.network
+    return potential.members if isinstance(potential, MeanPotential) else potential

@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 from sk_ncf._flow.characteristics import CharacteristicFlow
-from sk_ncf._flow.potential import Potential
 from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf._samples.sample import Sample
-from sk_ncf._training.discrete_flow import discrete_flow, representative_rows
+from sk_ncf._training.discrete_flow import discrete_flow
 from sk_ncf._training.held_out_risk import Risk, held_out_risk
 from sk_ncf.costs import SquaredEuclidean
 
@@ -126,8 +125,8 @@ def compare_potentials(
         rows = x, y, weight_x, weight_y
         samples = [
             (
-                representative_rows(folds[0][member], max_rows),
-                representative_rows(folds[1][member], max_rows),
+                folds[0][member].representative(max_rows),
+                folds[1][member].representative(max_rows),
             )
             for member in range(first, stop)
         ]
@@ -148,8 +147,7 @@ def _select_members(
 ) -> CharacteristicFlow:
     """The flow of some members of one class."""
     potential = flow.potential
-    if n_potentials > 1:
-        assert isinstance(potential, Potential)  # a module of one's own is alone
+    if n_potentials > 1:  # a module of one's own is alone
         potential = potential.select(members)
     return CharacteristicFlow(potential, flow.cost.select_class(members.start))
 

@@ -8,11 +8,13 @@ import torch
 from sk_ncf._flow.characteristics import CharacteristicFlow
 from sk_ncf._flow.potential import BasePotential
 from sk_ncf._flow.preconditioner import common_cost
+from sk_ncf._flow.separable_potential import PotentialSum
 from sk_ncf._training.callbacks.early_choice import EarlyChoice
 from sk_ncf._training.callbacks.model_selection import ModelSelection
 from sk_ncf._training.discrete_flow import discrete_flow
 from sk_ncf._training.fit_result import FitResult
 from sk_ncf._training.potential_choice import Comparison, compare_potentials
+from sk_ncf._training.quantile_choice import with_quantile_maps
 from sk_ncf._training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -68,11 +70,17 @@ def trained_result(session: "FitSession", trainer: Trainer, n_iter: int) -> FitR
     small = session.data.too_small(session.shared) & (not session.stream)
     flow, best_iter, is_initial = trainer.selected(small, session.stream)
     kinds = np.where(is_initial, _initial_kinds(session), "network")
-    comparison = session.comparison
+    comparison, quantile = session.comparison, None
     if comparison is None and _compares(session) and reason != "interrupted":
+        quantile = with_quantile_maps(session, flow)
         comparison = _compare(session, flow)
+    is_discrete = comparison is not None and comparison.discrete_is_better
+    if quantile is not None and not is_discrete:
+        cast(PotentialSum, flow.potential).separable = quantile.potential
+        kinds = np.where(quantile.chosen, "quantile", kinds)
+        best_iter = np.where(quantile.chosen, 0, best_iter)
     flow = session.ensemble_mean(flow)
-    if comparison is not None and comparison.discrete_is_better:
+    if is_discrete:
         flow = _discrete_flow(session, flow.potential)
         kinds = np.full(len(kinds), "discrete")
     return FitResult(

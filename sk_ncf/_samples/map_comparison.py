@@ -1,0 +1,190 @@
+"""Comparison of two maps of the same rows by the criteria that select trained weights.
+
+They are the semi-dual risk, with winsorised differences so that no single row decides,
+and the energy distance of mapped rows in both directions.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sk_ncf._flow.affine_map import AffineMap
+from sk_ncf._flow.moments import effective_size
+from sk_ncf._flow.preconditioner import Preconditioner
+from sk_ncf._flow.separable_potential import Knots, SeparablePotential, fit_knots
+from sk_ncf._samples.paired_comparison import (
+    energy_contributions,
+    variance_of_mean,
+    weighted_mean,
+    winsorised,
+)
+
+__all__ = [
+    "Criteria",
+    "Images",
+    "WeightedArray",
+    "criteria",
+    "criteria_of_initial_map",
+    "is_better",
+    "is_worse",
+    "quantile_knots",
+]
+
+N_ERRORS_ENERGY = 2.0  # of the energy distance, from which it matters
+
+WeightedArray = tuple[np.ndarray, np.ndarray]  # rows (n, d), weights (n,)
+Pair = tuple[np.ndarray, np.ndarray]  # of source rows (n,), of target rows (m,)
+
+
+class Criteria(NamedTuple):
+    """Contributions of the rows to both criteria, and their weights."""
+
+    risk: Pair
+    energy: Pair
+    weight: Pair
+
+    @classmethod
+    def joined(cls, parts: Sequence["Criteria"]) -> "Criteria":
+        """The criteria on the rows of all parts."""
+        sides = [
+            [np.concatenate(values) for values in zip(*pairs, strict=True)]
+            for pairs in zip(*parts, strict=True)
+        ]
+        return cls(*((x, y) for x, y in sides))
+
+
+class Images(NamedTuple):
+    """Two samples under a map and its inverse, and the potential there."""
+
+    head: np.ndarray  # (n, d)
+    foot: np.ndarray  # (m, d)
+    source_potential: np.ndarray  # u(x, 0), (n,)
+    target_potential: np.ndarray  # min of u(x, 0) + c(x, y) over x, (m,)
+
+
+def criteria(
+    images: Images, source: WeightedArray, target: WeightedArray, unit: np.ndarray
+) -> Criteria:
+    """The criteria of a map.
+
+    Parameters
+    ----------
+    images : Images
+        Of the rows of both samples.
+    source, target : pair of rows (n, d) and weights (n,)
+    unit : ndarray of shape (d,)
+        Units of the features in the energy distance.
+    """
+    (X, weight_x), (Y, weight_y) = source, target
+    weights = _tensors(weight_x / weight_x.sum(), weight_y / weight_y.sum())
+    head, foot = images.head / unit, images.foot / unit
+    of_x, from_y = energy_contributions(*_tensors(head, Y / unit), *weights)
+    of_y, from_x = energy_contributions(*_tensors(foot, X / unit), *weights[::-1])
+    energy = (of_x + from_x)[0].numpy(), (of_y + from_y)[0].numpy()
+    risk = images.source_potential, -images.target_potential
+    return Criteria(risk, energy, (weight_x, weight_y))
+
+
+def criteria_of_initial_map(
+    frame: Preconditioner,
+    knots: Knots | None,
+    source: WeightedArray,
+    target: WeightedArray,
+    unit: np.ndarray,
+) -> Criteria:
+    """The criteria of an initial map, whose potential is exact at both ends.
+
+    Parameters
+    ----------
+    frame : Preconditioner
+    knots : Knots or None
+        Of the quantile mapping, in the new variables. None: u = 0.
+    source, target, unit
+        As in :func:`criteria`.
+    """
+    X, Y = source[0], target[0]
+    x, y = frame.source.forward(X), frame.target.forward(Y)
+    u_x, v_x = _value_and_velocity(knots, x, 0.0)
+    u_y, v_y = _value_and_velocity(knots, y, 1.0)
+    images = Images(
+        frame.target.inverse(x + v_x),
+        frame.source.inverse(y - v_y),
+        frame.source_potential(X, u_x),
+        frame.target_potential(Y, u_y),
+    )
+    return criteria(images, source, target, unit)
+
+
+def _value_and_velocity(
+    knots: Knots | None, rows: np.ndarray, t: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """u (n,) and its gradient (n, d) at time t; 0 without knots."""
+    if knots is None:
+        return np.zeros(len(rows)), np.zeros_like(rows)
+    potential = SeparablePotential.of_knots([knots], rows.shape[1])
+    u, p = potential.value_and_gradient(torch.from_numpy(rows)[None], torch.tensor(t))
+    return u[0].numpy(), p[0].numpy()
+
+
+def quantile_knots(
+    sides: tuple[AffineMap, AffineMap], source: WeightedArray, target: WeightedArray
+) -> Knots:
+    """The quantile mapping of each column between two samples, in new variables."""
+    (X, weight_x), (Y, weight_y) = source, target
+    n_rows = min(effective_size(weight_x), effective_size(weight_y))
+    x, y = sides[0].forward(X), sides[1].forward(Y)
+    return fit_knots(x, y, weight_x, weight_y, n_rows)
+
+
+def is_better(candidate: Criteria, other: Criteria, n_errors: float) -> bool:
+    """Whether a candidate is better, by the rule that selects trained weights.
+
+    Parameters
+    ----------
+    candidate, other : Criteria
+    n_errors : float
+        Standard errors of the risk by which it must be lower, unless the energy distance
+        decides.
+    """
+    (energy, energy_error), (gain, error) = _gains(candidate, other)
+    if energy > N_ERRORS_ENERGY * energy_error:
+        n_errors = 0.0
+    if energy < -N_ERRORS_ENERGY * energy_error:
+        n_errors = N_ERRORS_ENERGY
+    return gain > n_errors * error
+
+
+def is_worse(candidate: Criteria, other: Criteria, n_errors: float) -> bool:
+    """Whether a candidate is worse by either criterion, by some standard errors."""
+    return any(gain < -n_errors * error for gain, error in _gains(candidate, other))
+
+
+def _gains(candidate: Criteria, other: Criteria) -> list[tuple[float, float]]:
+    """The decrease of energy distance and risk, and the standard errors."""
+    weight_x, weight_y = candidate.weight
+    weight = weight_x / weight_x.sum(), weight_y / weight_y.sum()
+    return [
+        _gain(other.energy, candidate.energy, weight),
+        _gain(other.risk, candidate.risk, weight, winsorise=True),
+    ]
+
+
+def _gain(
+    values: Pair, others: Pair, weights: Pair, winsorise: bool = False
+) -> tuple[float, float]:
+    """The decrease from `values` to `others`, and its standard error."""
+    weight_x, weight_y = _tensors(*weights)
+    x, y = _tensors(values[0] - others[0], others[1] - values[1])
+    if winsorise:
+        x, y = winsorised(x, y, weight_x, weight_y)
+    difference = weighted_mean(x, weight_x) - weighted_mean(y, weight_y)
+    variance = variance_of_mean(x, weight_x) + variance_of_mean(y, weight_y)
+    return difference.item(), variance.sqrt().item()
+
+
+def _tensors(*arrays: np.ndarray) -> list[Tensor]:
+    """The arrays with a leading axis of one potential."""
+    return [torch.from_numpy(array[None]) for array in arrays]
