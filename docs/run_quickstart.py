@@ -1,6 +1,6 @@
 """Run the quickstart of the README: prints its output, and the CPU seconds it took.
 
-    OMP_NUM_THREADS=1 python docs/run_quickstart.py
+OMP_NUM_THREADS=1 python docs/run_quickstart.py
 """
 
 import re
@@ -12,7 +12,9 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 
 def main():
     """Run the first Python block."""
-    code = re.search(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.S)[1]
+    code = re.search(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.S)[
+        1
+    ]
     imports, rest = code.split("\n\n", 1)
     names = {}
     exec(imports, names)
