@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import subprocess
 import sys
 import time
@@ -22,6 +23,9 @@ EXAMPLES, RECORDED = DOCS.parent / "examples", DOCS / "recorded"
 PHOTOGRAPHS = {"plot_color_transfer"}  # their figures are JPEG files
 FIRST = "plot_two_moons"  # of the gallery
 HEAD = "# {seconds:.0f} CPU seconds of one thread, sk_ncf {version}, code {code}"
+HIDDEN = re.compile(
+    r"^# sphinx_gallery_start_ignore\n.*?^# sphinx_gallery_end_ignore\n", re.M | re.S
+)
 CELL, FIGURE = "# ---- cell {}", "# ---- figure "
 
 
@@ -31,8 +35,9 @@ def gallery_order(path):
 
 
 def code_digest(path):
-    """Digest of a script that comments and its docstring do not change."""
-    tree = ast.parse(Path(path).read_text(encoding="utf-8"))
+    """Digest of the code that a page shows, without comments and the docstring."""
+    text = HIDDEN.sub("", Path(path).read_text(encoding="utf-8"))
+    tree = ast.parse(text)
     tree.body = tree.body[1:]  # without the docstring
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
 

@@ -27,7 +27,7 @@ numbers_of_labels, n_digits = [0, 1, 5, 20], 5000
 import os
 
 if os.environ.get("SK_NCF_QUICK"):  # the tests look at the code, not at the map
-    numbers_of_labels, n_digits = [0, 1, 5], 600
+    numbers_of_labels, n_digits = [0, 5], 400
 # sphinx_gallery_end_ignore
 
 
@@ -46,6 +46,10 @@ def shrink(pixels):
 
 X, y = load_digits(return_X_y=True)
 X = X / 16
+# sphinx_gallery_start_ignore
+if os.environ.get("SK_NCF_QUICK"):
+    X, y = X[:500], y[:500]
+# sphinx_gallery_end_ignore
 pixels, labels = mnist_data()
 order = np.random.default_rng(0).permutation(len(labels))[:n_digits]
 digits, labels = np.stack([shrink(image) for image in pixels[order]]), labels[order]
