@@ -20,6 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.ticker import LogLocator
 
 from sk_ncf import NCFTransport, NormPower
 from sk_ncf.datasets import make_gaussians
@@ -103,6 +104,10 @@ ends = np.array([fits["loss"].min(), fits["loss"].max()])
 line = np.exp(constant) * ends**slope
 ax.plot(ends, line, color="#555555", linestyle="--", label=f"slope {slope:.2f}")
 ax.set(xscale="log", yscale="log", xlabel="loss on new rows")
+for axis in (ax.xaxis, ax.yaxis):
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("")
 ax.set_ylabel("mean square error / variance")
 bar = figure.colorbar(dots, ax=ax, label="gradient steps")
 bar.set_ticks(np.log2(budgets), labels=[str(steps) for steps in budgets])
