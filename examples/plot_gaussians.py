@@ -60,8 +60,8 @@ def errors(problem, forward, inverse):
 # The fits
 # --------
 # A fit is initialized at the Gaussian map of the (shrunk) sample moments. Between
-# Gaussians nothing is better, and the fit warns that it has kept the initialization: with
-# ``NCFTransport`` you lose nothing where the simple formula is right.
+# Gaussians nothing is better, and most fits warn that they have kept the initialization.
+# So the errors are those of the simple formula, or close to them.
 
 methods = {"NCFTransport": network, "closed form": closed_form}
 measures = ["forward, %", "inverse, %", "1 - cosine"]
