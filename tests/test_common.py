@@ -73,8 +73,13 @@ MANY = [
 ]
 
 
-# The options matter, not the size of the net.
-SMALL = {"max_iter": 10, "hidden_layer_sizes": (16, 16), "batch_size": 64}
+# The options matter, not the size of the net, nor of the discrete potential beside it.
+SMALL = {
+    "max_iter": 10,
+    "hidden_layer_sizes": (16, 16),
+    "batch_size": 64,
+    "max_potential_rows": 64,
+}
 
 
 def configured(options):
