@@ -75,9 +75,10 @@ MANY = [
 
 # The options matter, not the size of the net, nor of the discrete potential beside it.
 SMALL = {
-    "max_iter": 10,
+    "max_iter": 5,
     "hidden_layer_sizes": (16, 16),
     "batch_size": 64,
+    "ensemble_size": 2,
     "max_potential_rows": 64,
 }
 

@@ -244,7 +244,7 @@ RECORDED = {
 @pytest.mark.filterwarnings("ignore:Training diverged")
 @pytest.mark.parametrize("options", RECORDED.values(), ids=RECORDED)
 def test_recorded_steps_are_the_steps(options, request):
-    options = {"max_iter": 250, "device": "cpu", "callbacks": [Pickled()], **options}
+    options = {"max_iter": 130, "device": "cpu", "callbacks": [Pickled()], **options}
     wanted = quick(**options).fit(X, X_target=Y)
     replays = request.getfixturevalue("replays")
     found = quick(**options).fit(X, X_target=Y)
