@@ -402,8 +402,9 @@ def test_classes_and_the_classifier_are_searched_together(routed):
     estimator = quick(2, classifier=SVC())
     grid = {"class_conditional": [False, "per_class"], "classifier__C": [1.0, 10.0]}
     search = GridSearchCV(estimator, grid, cv=FOLDS, error_score="raise")
+    few = {"X_target": Y[:150], "y_target": hidden(y, 3)[:150]}
     with sklearn.config_context(enable_metadata_routing=routed):
-        search.fit(X, y, X_target=Y[:250], y_target=hidden(y, 3)[:250])
+        search.fit(X[:200], y[:200], **few)
     scores = search.cv_results_["mean_test_score"]
     assert np.isfinite(scores).all()
     without, with_classes = scores.reshape(2, 2)
