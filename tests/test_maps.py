@@ -143,7 +143,7 @@ def _skewed(z):
 @pytest.fixture(scope="module")
 def normalised():
     z = np.random.default_rng(0).standard_normal((2000, 1))
-    return quick(600, ensemble_size=1).fit(_skewed(z) + 5)
+    return quick(600).fit(_skewed(z) + 5)
 
 
 def test_rows_are_mapped_to_the_normal_distribution_by_the_monotone_map(normalised):

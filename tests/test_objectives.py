@@ -119,7 +119,7 @@ def test_fit_learns_and_does_not_change_its_objective(objective):
     rows = problem("elastic")
     data = {"X": rows.X, "X_target": rows.X_target}
     before = objective.get_params()
-    transport = quick(200, cost="elastic", objective=objective, ensemble_size=1).fit(
+    transport = quick(100, cost="elastic", objective=objective, ensemble_size=1).fit(
         **data
     )
     assert transport.objective is objective

@@ -10,7 +10,7 @@ X, Y = two_samples(40, 50)
 every_cost = pytest.mark.parametrize("cost", COSTS)
 
 
-def _map(cost, X, Y, unit=1.0, max_iter=30):
+def _map(cost, X, Y, unit=1.0, max_iter=20):
     """Mapped rows in the unit, everything finite; lengths of the cost in that unit."""
     lengths = [key for key in COSTS[cost] if key in ("gamma", "delta")]
     params = {**COSTS[cost], **{key: unit * COSTS[cost][key] for key in lengths}}
