@@ -107,7 +107,7 @@ def test_classes_have_planes_of_their_own():
 
 
 def test_a_stream_keeps_the_plane_of_its_first_rows():
-    X, Y = _with_constants(7.0, 9.0)
+    X, Y = _with_constants(7.0, 9.0, n=600)
     stream = quick().partial_fit(X[:300], X_target=Y).partial_fit(X[300:], X_target=Y)
     np.testing.assert_array_equal(stream.transform(X)[:, 2], 9.0)
 
