@@ -24,7 +24,7 @@ NEEDS = {
 }
 # So that a fit takes a fraction of a second; what a page says itself counts.
 SMALL = {
-    "max_iter": 5,
+    "max_iter": 10,
     "hidden_layer_sizes": (8, 8),
     "batch_size": 32,
     "max_potential_rows": 64,
