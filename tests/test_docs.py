@@ -23,7 +23,12 @@ NEEDS = {
     "saving": ["skops"],
 }
 # So that a fit takes a fraction of a second; what a page says itself counts.
-SMALL = {"max_iter": 10, "hidden_layer_sizes": (8, 8), "batch_size": 32}
+SMALL = {
+    "max_iter": 10,
+    "hidden_layer_sizes": (8, 8),
+    "batch_size": 32,
+    "max_potential_rows": 64,
+}
 
 
 def _blocks(page):
