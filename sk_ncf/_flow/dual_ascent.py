@@ -38,10 +38,7 @@ SHARE_OF_ERROR = 0.03  # of the sampling error of a weight is the final error
 SPARSE = 0.2  # Newton's method is used if epsilon is smaller, in units of the variance
 LEAST_SHARE = 5e-4  # of a target row in the weight of a source row, in the Hessian
 RIDGE = 1e-3  # added to the Hessian, in units of the weights of the target rows
-MANY = 4.0  # rows of the other side, as heavy as the heaviest of them
-SPLIT = 0.02  # share of the weight, from which the map is not an average
-SPLIT_FACTOR = 1e-3  # of epsilon in the map then
-FACTOR = 0.1  # of epsilon in the map else, so that few rows are averaged across gaps
+FACTOR = 1e-3  # of epsilon in the map, which then averages over hardly any rows
 SOME_ROWS = 512  # whose costs give the first epsilon, and the last one
 KEPT_COSTS = 2**24  # at most, of pairs of rows: 128 MiB
 
@@ -93,18 +90,8 @@ def fit_discrete_potential(
             potential.g = few(y[None], y.new_ones(()))
         levels = levels[len(coarse) :]
     _ascend(potential, levels, sparse)
-    split = max(_excess(weight_x, weight_y), _excess(weight_y, weight_x)) > SPLIT
-    potential.epsilon = (SPLIT_FACTOR if split else FACTOR) * potential.epsilon
+    potential.epsilon = FACTOR * potential.epsilon
     return potential
-
-
-def _excess(weight: Tensor, other: Tensor) -> float:
-    """Share of the weight in values that would be split between many other rows.
-
-    They would be mapped to the mean of these. With a smaller epsilon they are mapped to
-    one of them.
-    """
-    return float((weight - MANY * other.max()).clamp_min(0).sum())
 
 
 def _quantised(potential: DiscretePotential) -> tuple[DiscretePotential, float]:
