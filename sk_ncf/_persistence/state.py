@@ -42,7 +42,8 @@ def estimator_state(estimator: NCFTransport, classifiers: bool = True) -> State:
     if type(estimator) is not NCFTransport:
         raise TypeError(
             "estimator must be an NCFTransport or AdaptedClassifier, got "
-            f"{type(estimator).__name__}: save the NCFTransport alone, or use pickle for the whole."
+            f"{type(estimator).__name__}: save the NCFTransport alone, or use pickle for "
+            "the whole."
         )
     check_is_fitted(estimator)
     estimator._check_parameters()
