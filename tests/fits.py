@@ -74,8 +74,9 @@ def problem(cost, n=1000, size=1.5):
 def fitted(cost="sqeuclidean", **params):
     """A fit of :func:`problem`, made once; not to be changed by a test."""
     rows = problem(cost)
-    params = {"max_iter": 400, "cost_params": COSTS[cost], **params}
-    return quick(cost=cost, **params).fit(rows.X, X_target=rows.X_target)
+    small = {"max_iter": 250, "ensemble_size": 1, "cost_params": COSTS[cost]}
+    transport = quick(cost=cost, **{**small, **params})
+    return transport.fit(rows.X, X_target=rows.X_target)
 
 
 def refused(estimator, method, arguments, message):

@@ -22,7 +22,7 @@ def main():
     # Of Python 3.12, where a process that has threads forks.
     warnings.filterwarnings("ignore", "This process .* is multi-threaded")
     torch.set_num_threads(2)
-    X, Y = two_samples(8_000, 8_000)
+    X, Y = two_samples(3_000, 3_000)
     torch.ones(2000, 2000).exp() @ torch.ones(2000, 2)  # the pool has started
     transport = quick().fit(X, X_target=Y)
     wanted = transport.transform(X), transport.inverse_transform(Y)

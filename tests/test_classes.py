@@ -39,7 +39,7 @@ def by_label(max_iter=20, **params):
 
 @pytest.fixture(scope="module")
 def transport():
-    return by_label(200, learning_rate_init=1e-2).fit(**LABELLED)
+    return by_label(100, learning_rate_init=1e-2).fit(**LABELLED)
 
 
 def _own_class_rate(mapped, of=y_test):
@@ -225,7 +225,7 @@ def test_rows_of_weight_zero_have_no_effect():
 
 
 def test_both_domains_in_one_array_are_the_same_fit(transport):
-    params = {"max_iter": 200, "learning_rate_init": 1e-2}
+    params = {"max_iter": 100, "learning_rate_init": 1e-2}
     together = by_label(**params, default_domain="target").fit(**BOTH)
     back = together.inverse_transform(Y_TEST)
     np.testing.assert_allclose(back, transport.inverse_transform(Y_TEST), rtol=1e-9)
@@ -322,7 +322,7 @@ def stream():
 
 def test_the_map_of_a_class_does_not_change_in_a_call_without_it(stream):
     later = copy.deepcopy(stream)
-    for seed in range(8, 16):
+    for seed in range(8, 12):
         later.partial_fit(**_call(seed, classes=(0, 2)))
     assert later.classes_.tolist() == [0, 1, 2]
     mapped = [t.transform(X_TEST, sample_label=y_test) for t in (stream, later)]
@@ -402,8 +402,9 @@ def test_classes_and_the_classifier_are_searched_together(routed):
     estimator = quick(2, classifier=SVC())
     grid = {"class_conditional": [False, "per_class"], "classifier__C": [1.0, 10.0]}
     search = GridSearchCV(estimator, grid, cv=FOLDS, error_score="raise")
+    few = {"X_target": Y[:150], "y_target": hidden(y, 3)[:150]}
     with sklearn.config_context(enable_metadata_routing=routed):
-        search.fit(X, y, X_target=Y[:250], y_target=hidden(y, 3)[:250])
+        search.fit(X[:200], y[:200], **few)
     scores = search.cv_results_["mean_test_score"]
     assert np.isfinite(scores).all()
     without, with_classes = scores.reshape(2, 2)

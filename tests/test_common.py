@@ -36,16 +36,19 @@ class Logistic:
 
 # One of every kind for each run; all others with -m slow.
 FEW = [
-    {"default_domain": "target"},
+    {"default_domain": "target", "potential": "network"},
     {
         "cost": "lp",
         "cost_params": {"p": 1.2},
         "objective": SemiDual(mmd_weight=1.0, kernel="laplace"),
+        "ensemble_size": 2,
     },
-    {"class_conditional": "per_class"},
+    {"class_conditional": "per_class", "potential": "network"},
     {"class_conditional": "shared", "objective": "mmd"},
 ]
 MANY = [
+    {"default_domain": "target"},
+    {"class_conditional": "per_class"},
     {"early_stopping": False},
     {"warm_start": True, "tol": 1.0},
     {"warm_start": True, "tol": 1.0, "cost": "norm_power", "cost_params": {"p": 3}},
@@ -73,8 +76,13 @@ MANY = [
 ]
 
 
-# The options matter, not the size of the net.
-SMALL = {"max_iter": 10, "hidden_layer_sizes": (16, 16), "batch_size": 64}
+# The options matter, not the size of the net, nor of the discrete potential beside it.
+SMALL = {
+    "max_iter": 5,
+    "hidden_layer_sizes": (16, 16),
+    "batch_size": 64,
+    "max_potential_rows": 64,
+}
 
 
 def configured(options):

@@ -18,6 +18,9 @@ from distributed import Client, LocalCluster  # noqa: E402
 X, Y = two_samples()
 
 
+of_processes = pytest.mark.slow  # two workers, each of which imports all
+
+
 @pytest.fixture(scope="module")
 def client():
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
@@ -46,6 +49,7 @@ def _scores(**options):
     return search.fit(X, X_target=Y).cv_results_["mean_test_score"]
 
 
+@of_processes
 def test_a_grid_search_on_a_cluster_finds_what_one_process_finds(client):
     assert len(client.run(lambda: None)) == 2
     with joblib.parallel_config("dask"):
@@ -53,6 +57,7 @@ def test_a_grid_search_on_a_cluster_finds_what_one_process_finds(client):
     np.testing.assert_allclose(scores, _scores(n_jobs=1), rtol=1e-6)
 
 
+@of_processes
 def test_parts_of_an_array_are_mapped_by_workers_as_the_whole_is(client, transport):
     rows = da.from_array(X, chunks=(30, 2))
     mapped = rows.map_blocks(transport.transform, dtype=rows.dtype)

@@ -11,7 +11,7 @@ from sklearn.base import clone
 
 import sk_ncf
 from sk_ncf import NCFTransport
-from sk_ncf._flow import discrete_potential
+from sk_ncf._flow import discrete_potential, dual_ascent
 from sk_ncf._flow.characteristics import CharacteristicFlow
 from sk_ncf._flow.discrete_potential import DiscretePotential
 from sk_ncf._flow.dual_ascent import FACTOR, fit_discrete_potential
@@ -76,6 +76,20 @@ def test_rows_do_not_depend_on_the_size_of_the_blocks(float64, name, monkeypatch
         whole, found.value_and_gradient(x, torch.zeros(())), strict=True
     ):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("name", ["lp 1.5", "elastic", "moved lp"])
+def test_costs_that_are_kept_are_those_that_are_computed_again(
+    float64, name, monkeypatch
+):
+    x, y = torch.randn(50, 3), torch.randn(70, 3) + 1
+    monkeypatch.setattr(discrete_potential, "BLOCK_SIZE", 2_000)  # several blocks
+    found = []
+    for most in (50 * 70, 50 * 70 - 1):
+        monkeypatch.setattr(dual_ascent, "KEPT_COSTS", most)
+        found.append(fitted(x, y, COSTS[name]))
+    assert torch.equal(found[0].f, found[1].f)
+    assert torch.equal(found[0].g, found[1].g)
 
 
 def test_no_block_has_more_pairs_than_fit_the_cache(float64):

@@ -24,7 +24,12 @@ NEEDS = {
 }
 # So that a fit takes a fraction of a second; other parameters of a page count.
 SHORT = {"(2000, 2)": "(200, 2)", "(3000, 2)": "(220, 2)", "(1000, 2)": "(150, 2)"}
-SMALL = {"max_iter": 10, "hidden_layer_sizes": (8, 8), "batch_size": 32}
+SMALL = {
+    "max_iter": 10,
+    "hidden_layer_sizes": (8, 8),
+    "batch_size": 32,
+    "max_potential_rows": 64,
+}
 
 
 def _blocks(page):

@@ -58,7 +58,7 @@ def test_the_number_of_threads_changes_a_map_by_rounding_only():
         for n_threads in (1, 2):
             torch.set_num_threads(n_threads)
             with threadpool_limits(n_threads, user_api="blas"):
-                transport = quick(60, hidden_layer_sizes=(64, 64), batch_size=256)
+                transport = quick(30, hidden_layer_sizes=(64, 64), batch_size=256)
                 maps.append(transport.fit(X, X_target=Y).transform(X))
             assert torch.get_num_threads() == n_threads
     finally:

@@ -119,7 +119,7 @@ def test_fit_learns_and_does_not_change_its_objective(objective):
     rows = problem("elastic")
     data = {"X": rows.X, "X_target": rows.X_target}
     before = objective.get_params()
-    transport = quick(200, cost="elastic", objective=objective, ensemble_size=1).fit(
+    transport = quick(100, cost="elastic", objective=objective, ensemble_size=1).fit(
         **data
     )
     assert transport.objective is objective
@@ -133,7 +133,7 @@ def test_fit_learns_and_does_not_change_its_objective(objective):
 @every_objective
 def test_every_weight_is_a_parameter_of_the_estimator_and_changes_the_loss(objective):
     for name in _weights(objective):
-        transport = quick(objective=clone(objective), ensemble_size=1)
+        transport = quick(2, objective=clone(objective), ensemble_size=1)
         losses = set()
         for weight in (0.5, 50.0):
             transport.set_params(**{f"objective__{name}": weight}).fit(X, X_target=Y)
@@ -145,7 +145,8 @@ def test_every_weight_is_a_parameter_of_the_estimator_and_changes_the_loss(objec
 def test_grid_search_reaches_the_weights(objective):
     before, names = objective.get_params(), list(_weights(objective))
     grid = {f"objective__{name}": [0.5, 50.0] for name in names[-1:]}
-    search = GridSearchCV(quick(objective=objective), grid, cv=2).fit(X, X_target=Y)
+    search = GridSearchCV(quick(5, objective=objective), grid, cv=2)
+    search.fit(X, X_target=Y)
     best = search.best_estimator_.objective.get_params()
     assert search.best_params_ == {f"objective__{n}": best[n] for n in names[-1:]}
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
@@ -285,12 +286,18 @@ BAD = {
 }
 
 
+@pytest.fixture(scope="module")
+def good():
+    """A fit that is copied before it is changed."""
+    return quick(ensemble_size=1).fit(X, X_target=Y)
+
+
 @pytest.mark.parametrize("case", BAD)
-def test_bad_objective_is_named_and_leaves_the_estimator_as_it_was(case):
+def test_bad_objective_is_named_and_leaves_the_estimator_as_it_was(case, good):
     objective, message = BAD[case]
     estimator = quick(objective=objective, ensemble_size=1)
     refused(estimator, "fit", {"X": X, "X_target": Y}, message)
-    good = quick(ensemble_size=1).fit(X, X_target=Y)
+    good = copy.deepcopy(good)
     mapped = good.transform(X)
     good.objective = objective
     for method in ("fit", "partial_fit") if case not in LATE else ("fit",):

@@ -10,13 +10,13 @@ X, Y = two_samples(40, 50)
 every_cost = pytest.mark.parametrize("cost", COSTS)
 
 
-def _map(cost, X, Y, unit=1.0, max_iter=30):
+def _map(cost, X, Y, unit=1.0, max_iter=20):
     """Mapped rows in the unit, everything finite; lengths of the cost in that unit."""
     lengths = [key for key in COSTS[cost] if key in ("gamma", "delta")]
     params = {**COSTS[cost], **{key: unit * COSTS[cost][key] for key in lengths}}
     if "matrix" in params and X.shape[1] != 2:
         params["matrix"] = np.eye(X.shape[1]) + 0.3
-    transport = quick(cost=cost, cost_params=params, max_iter=max_iter)
+    transport = quick(max_iter, cost=cost, cost_params=params, ensemble_size=2)
     transport.fit(X, X_target=Y)
     mapped, back = transport.transform(X), transport.inverse_transform(Y)
     assert mapped.dtype == back.dtype == X.dtype

@@ -220,7 +220,8 @@ def test_recipe_5_processes_change_nothing(one_process):
 
 def test_search_ranks_a_map_that_learns_above_one_that_does_not():
     rows = problem("elastic")
-    transport = quick(200, cost="elastic", cost_params=COSTS["elastic"])
+    params = {"cost": "elastic", "cost_params": COSTS["elastic"]}
+    transport = quick(100, ensemble_size=1, **params)
     grid = {"learning_rate_init": [1e-8, 1e-2]}
     search = GridSearchCV(transport, grid, cv=FOLDS, refit=False)
     search.fit(rows.X, X_target=rows.X_target)

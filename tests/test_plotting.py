@@ -1,9 +1,11 @@
 """Displays: what they show, and into which axes they draw."""
 
+import functools
 import warnings
 
 import numpy as np
 import pytest
+from fits import quick
 
 from sk_ncf import NCFTransport
 
@@ -29,7 +31,9 @@ def no_window(monkeypatch):
     plt.close("all")
 
 
+@functools.cache
 def _fitted(d, **params):
+    """A fit and its rows, made once; not to be changed by a test."""
     rng = np.random.default_rng(0)
     X, Y = rng.standard_normal((60, d)), 2 * rng.standard_normal((50, d)) + 3
     return NCFTransport(max_iter=20, random_state=0, **params).fit(X, X_target=Y), X, Y
@@ -135,7 +139,7 @@ def test_columns_of_a_frame_name_the_axes():
     pandas = pytest.importorskip("pandas")
     _, X, Y = _fitted(2)
     X, Y = (pandas.DataFrame(Z, columns=["length", "depth"]) for Z in (X, Y))
-    estimator = NCFTransport(max_iter=20, random_state=0).fit(X, X_target=Y)
+    estimator = quick().fit(X, X_target=Y)
     ax = TransportDisplay.from_estimator(estimator, X, X_target=Y).ax_
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("length", "depth")
 
@@ -165,7 +169,7 @@ def test_a_fit_without_steps_has_no_training_curves():
 def test_every_class_has_its_own_best_step_in_the_training_display():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((80, 2)), np.arange(80) % 2
-    estimator = NCFTransport(class_conditional="per_class", max_iter=20, random_state=0)
+    estimator = quick(class_conditional="per_class")
     estimator.fit(X, y, X_target=X + 3, y_target=y)
     display = TrainingDisplay.from_estimator(estimator)
     np.testing.assert_array_equal(display.best_iter, estimator.best_iter_)
@@ -200,7 +204,7 @@ def test_contour_lines_need_a_plane_and_one_potential():
         TransportDisplay.from_estimator(estimator, X, X_target=Y, contours=True)
     y = np.arange(80) % 2
     X = np.random.default_rng(0).standard_normal((80, 2))
-    estimator = NCFTransport(class_conditional="per_class", max_iter=5, random_state=0)
+    estimator = quick(5, class_conditional="per_class")
     estimator.fit(X, y, X_target=X + 3, y_target=y)
     with pytest.raises(ValueError, match="one potential"):
         TransportDisplay.from_estimator(estimator, X, contours=True)
@@ -210,7 +214,7 @@ def test_class_given_decides_where_a_row_is_drawn():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((80, 2)), np.arange(80) % 2
     goal = X + np.where(y, 5, -5)[:, None]
-    estimator = NCFTransport(class_conditional="per_class", max_iter=5, random_state=0)
+    estimator = quick(5, class_conditional="per_class")
     estimator.fit(X, y, X_target=goal, y_target=y)
     for display in (TransportDisplay, InterpolationDisplay):
         shown = display.from_estimator(estimator, X, sample_label=1 - y)

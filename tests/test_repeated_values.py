@@ -249,7 +249,7 @@ def test_counts_are_fitted_like_counts_with_a_hair_of_noise():
     start = energy(quick(1, tol=1e9).fit(X, X_target=Y).transform(X), Y)
     for jitter in (0, 1e-6, 1e-3):
         noise = jitter * _rng(1).standard_normal(X.shape)
-        transport = quick(400, ensemble_size=1).fit(X + noise, X_target=Y + noise)
+        transport = quick(200, ensemble_size=1).fit(X + noise, X_target=Y + noise)
         assert transport.best_iter_ > 0
         errors.append(energy(transport.transform(X), Y))
         value = transport.score(X, X_target=Y)

@@ -35,7 +35,7 @@ from sklearn.svm import SVC
 from skorch.callbacks import LRScheduler
 
 import sk_ncf
-from sk_ncf import Lp, NCFTransport, QuadraticForm, estimator
+from sk_ncf import AdaptedClassifier, Lp, NCFTransport, QuadraticForm, estimator
 from sk_ncf._persistence import file_format as files
 from sk_ncf._training.net import NCFNet
 
@@ -388,7 +388,9 @@ def test_what_only_code_can_rebuild_is_refused_by_name(message, tmp_path):
 
 def test_only_a_fitted_transport_is_saved(tmp_path):
     path = tmp_path / "transport"
-    with pytest.raises(TypeError, match="must be an NCFTransport, got Pipeline"):
+    with pytest.raises(
+        TypeError, match="must be an NCFTransport or AdaptedClassifier, got Pipeline"
+    ):
         sk_ncf.save(make_pipeline(fit("lp-1"), SVC()), path)
     with pytest.raises(NotFittedError):
         sk_ncf.save(NCFTransport(), path)
@@ -553,3 +555,38 @@ def test_copies_of_this_version_do_not_warn(tmp_path):
         ]
     assert not seen
     assert not any(hasattr(twin, "_sk_ncf_version") for twin in twins)
+
+
+# AdaptedClassifier.
+
+
+def adapted(**params):
+    """A fitted AdaptedClassifier of two shifted classes, and the target rows."""
+    rng = np.random.RandomState(0)
+    y, hidden = rng.randint(2, size=(2, 80))
+    X = rng.randn(80, 2) + 4 * np.c_[y, -y]
+    X_target = 2 * rng.randn(80, 2) + 8 * np.c_[hidden, -hidden] + 3
+    model = AdaptedClassifier(random_state=0, **params)
+    return model.fit(X, y, X_target=X_target), X_target
+
+
+def test_a_loaded_adapted_classifier_predicts_the_same(tmp_path):
+    model, rows = adapted(estimator=LogisticRegression())
+    sk_ncf.save(model, tmp_path / "model.safetensors")
+    loaded = sk_ncf.load(tmp_path / "model.safetensors")
+    assert type(loaded) is AdaptedClassifier
+    np.testing.assert_array_equal(loaded.predict_proba(rows), model.predict_proba(rows))
+    assert (loaded.adapted_, loaded.get_params(False).keys()) == (
+        model.adapted_,
+        model.get_params(False).keys(),
+    )
+    assert repr(loaded.diagnostics_) == repr(model.diagnostics_)
+
+
+def test_an_adapted_classifier_of_untrusted_types_is_refused(tmp_path):
+    model, _ = adapted(estimator=RandomForestClassifier(3))
+    with pytest.raises(ValueError, match="cannot be saved: skops does not trust"):
+        sk_ncf.save(model, tmp_path / "model.safetensors")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(NotFittedError):
+        sk_ncf.save(AdaptedClassifier(LogisticRegression()), tmp_path / "model")

@@ -2,10 +2,7 @@
 
 import ast
 import inspect
-import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -84,45 +81,23 @@ def test_no_file_is_long():
     assert {name for name, n in lines.items() if n > MOST_LINES} <= LONG
 
 
-NEW_PROCESS = """
-import json, sys, sk_ncf
-names = [n for n in dir(sk_ncf) if n[0] != "_"]
-imported = list(sys.modules)
-rows = [[0.1 * i, (i % 7) ** 2] for i in range(40)]
-sk_ncf.NCFTransport(max_iter=2, random_state=0).fit(rows).transform(rows)
-print(json.dumps([names, imported, list(sys.modules)]))
-"""
-
-
-@pytest.fixture(scope="module")
-def new_process():
-    """Names of `sk_ncf`, modules after its import, and modules after a fit."""
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", NEW_PROCESS],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return json.loads(run.stdout)
-
-
 def test_tab_completion_shows_public_names_only(new_process):
     folders = {_room(path) for path in FILES}
     modules = {name for name in folders if not name.startswith("_")}
     public = {name for name in sk_ncf.__all__ if not name.startswith("_")}
     # Public modules that `import sk_ncf` does not import are not listed yet.
-    assert public <= set(new_process[0]) <= public | modules
+    assert public <= set(new_process["names"]) <= public | modules
 
 
 def test_import_leaves_out_the_slow_parts_of_scikit_learn(new_process):
     """They are imported by the fits with classes that need them."""
     slow = ("ensemble", "neighbors", "semi_supervised", "svm")
-    assert not {f"sklearn.{name}" for name in slow} & set(new_process[1])
+    assert not {f"sklearn.{name}" for name in slow} & set(new_process["imported"])
 
 
 def test_a_fit_leaves_out_the_compiler_of_torch(new_process):
     """Its import takes longer than a fit to a few rows."""
-    assert not {"torch._dynamo", "sympy"} & set(new_process[2])
+    assert not {"torch._dynamo", "sympy"} & set(new_process["after_fit"])
 
 
 # Calling conventions.

@@ -161,7 +161,15 @@ class DiscretePotential(BasePotential):
             numbers *= kept.shape[-1]
         return rows.split(max(1, size // numbers), -2)
 
-    def soft_minimum(self, rows: Tensor, end: bool) -> tuple[Tensor, Tensor]:
+    def pair_costs(self, rows: Tensor, end: bool) -> Tensor:
+        """Costs of rows [K, n, d] and all kept rows of the other side, [K, n, m]."""
+        pairs = (self.x, rows) if end else (rows, self.y)
+        cost = self.cost.pairwise(*pairs)
+        return cost.mT if end else cost
+
+    def soft_minimum(
+        self, rows: Tensor, end: bool, cost: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """u at t = 1 (`end`) or t = 0, [K, n], and the shares w, [K, n, m].
 
         Parameters
@@ -169,6 +177,8 @@ class DiscretePotential(BasePotential):
         rows : Tensor of shape [K, n, d]
             One of the :meth:`blocks`.
         end : bool
+        cost : Tensor of shape [K, n, m], default=None
+            Their :meth:`pair_costs`, if they are at hand. Quadratic costs need none.
         """
         kept, dual, log_weight = self.y, self.g, self.log_b
         if end:
@@ -182,9 +192,7 @@ class DiscretePotential(BasePotential):
             logit = torch.baddbmm(level.unsqueeze(-2), scaled, kept.mT)
             offset = rows.square().sum(-1) / 2
         else:
-            pairs = (kept, rows) if end else (rows, kept)
-            cost = self.cost.pairwise(*pairs)
-            cost = cost.mT if end else cost
+            cost = self.pair_costs(rows, end) if cost is None else cost
             logit = level.unsqueeze(-2) - cost / epsilon.unsqueeze(-1)
         top = logit.amax(-1, keepdim=True)
         share = (logit - top).exp()

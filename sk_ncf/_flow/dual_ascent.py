@@ -23,7 +23,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 from torch import Tensor
 
 from sk_ncf._flow.discrete_potential import DiscretePotential
-from sk_ncf.costs import Cost
+from sk_ncf.costs import Cost, SquaredEuclidean
 
 __all__ = ["fit_discrete_potential"]
 
@@ -38,11 +38,9 @@ SHARE_OF_ERROR = 0.03  # of the sampling error of a weight is the final error
 SPARSE = 0.2  # Newton's method is used if epsilon is smaller, in units of the variance
 LEAST_SHARE = 5e-4  # of a target row in the weight of a source row, in the Hessian
 RIDGE = 1e-3  # added to the Hessian, in units of the weights of the target rows
-MANY = 4.0  # rows of the other side, as heavy as the heaviest of them
-SPLIT = 0.02  # share of the weight, from which the map is not an average
-SPLIT_FACTOR = 1e-3  # of epsilon in the map then
-FACTOR = 0.1  # of epsilon in the map else, so that few rows are averaged across gaps
+FACTOR = 1e-3  # of epsilon in the map, which then averages over hardly any rows
 SOME_ROWS = 512  # whose costs give the first epsilon, and the last one
+KEPT_COSTS = 2**24  # at most, of pairs of rows: 128 MiB
 
 
 def fit_discrete_potential(
@@ -54,7 +52,9 @@ def fit_discrete_potential(
 ) -> DiscretePotential:
     """The discrete potential of two weighted samples.
 
-    Time and memory are those of some blocks of pairs of rows; no matrix is held.
+    Memory is that of some blocks of pairs of rows. For costs that are not quadratic, the
+    costs of all pairs are kept if they are at most `KEPT_COSTS`, because their powers take
+    most of the time.
 
     Parameters
     ----------
@@ -90,18 +90,8 @@ def fit_discrete_potential(
             potential.g = few(y[None], y.new_ones(()))
         levels = levels[len(coarse) :]
     _ascend(potential, levels, sparse)
-    split = max(_excess(weight_x, weight_y), _excess(weight_y, weight_x)) > SPLIT
-    potential.epsilon = (SPLIT_FACTOR if split else FACTOR) * potential.epsilon
+    potential.epsilon = FACTOR * potential.epsilon
     return potential
-
-
-def _excess(weight: Tensor, other: Tensor) -> float:
-    """Share of the weight in values that would be split between many other rows.
-
-    They would be mapped to the mean of these. With a smaller epsilon they are mapped to
-    one of them.
-    """
-    return float((weight - MANY * other.max()).clamp_min(0).sum())
 
 
 def _quantised(potential: DiscretePotential) -> tuple[DiscretePotential, float]:
@@ -147,9 +137,10 @@ def _ascend(potential: DiscretePotential, levels: list[float], sparse: float) ->
     size = 1 / float((2 * potential.log_b).exp().sum())
     size = min(size, 1 / float((2 * potential.log_a).exp().sum()))
     tolerance = SHARE_OF_ERROR / np.sqrt(size)
+    costs = _kept_costs(potential)
     for level in levels:
         potential.epsilon = torch.full_like(potential.epsilon, level)
-        problem = _DualProblem(potential, newton=level < sparse)
+        problem = _DualProblem(potential, costs, newton=level < sparse)
         state = problem.state(potential.g)
         is_last = level == levels[-1]
         for _ in range(MAX_STEPS if is_last else N_STEPS):
@@ -157,6 +148,15 @@ def _ascend(potential: DiscretePotential, levels: list[float], sparse: float) ->
                 break
             state = problem.improved(state)
         potential.f, potential.g = state.f, state.g
+
+
+def _kept_costs(potential: DiscretePotential) -> list[Tensor | None]:
+    """Costs of every block of source rows and all target rows, or None for each."""
+    parts = potential.blocks(potential.x, end=False)
+    n_pairs = potential.x.shape[1] * potential.y.shape[1]
+    if n_pairs > KEPT_COSTS or isinstance(potential.cost, SquaredEuclidean):
+        return [None] * len(parts)
+    return [potential.pair_costs(part, end=False) for part in parts]
 
 
 class _State(NamedTuple):
@@ -173,8 +173,10 @@ class _State(NamedTuple):
 class _DualProblem:
     """D at the present epsilon of a potential."""
 
-    def __init__(self, potential: DiscretePotential, newton: bool) -> None:
-        self.potential, self.newton = potential, newton
+    def __init__(
+        self, potential: DiscretePotential, costs: list[Tensor | None], newton: bool
+    ) -> None:
+        self.potential, self.costs, self.newton = potential, costs, newton
         self.a, self.b = (
             w[0].exp().double().cpu().numpy()
             for w in (potential.log_a, potential.log_b)
@@ -186,8 +188,9 @@ class _DualProblem:
         values, received, entries = [], torch.zeros_like(g[0]), []
         weights = self.potential.log_a[0].exp()
         start = 0
-        for part in self.potential.blocks(self.potential.x, end=False):
-            u, share = self.potential.soft_minimum(part, end=False)
+        parts = self.potential.blocks(self.potential.x, end=False)
+        for part, cost in zip(parts, self.costs, strict=True):
+            u, share = self.potential.soft_minimum(part, False, cost)
             values.append(-u)
             stop = start + part.shape[1]
             received += weights[start:stop] @ share[0]

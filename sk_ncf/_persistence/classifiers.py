@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -10,12 +11,30 @@ import numpy as np
 __all__ = ["ModelFileError", "skops_bytes", "skops_object"]
 
 
+WITHOUT_CLASSIFIERS = (
+    "Fit with another classifier, save with classifiers=False (sample_label is then "
+    "needed to map rows), or use pickle."
+)
+
+
 class ModelFileError(ValueError):
     """The file is damaged, of a newer version, or not written by :func:`sk_ncf.save`."""
 
 
-def skops_bytes(name: str, value: Any) -> np.ndarray:
+def skops_bytes(
+    name: str, value: Any, own: Sequence[str] = (), way_out: str = WITHOUT_CLASSIFIERS
+) -> np.ndarray:
     """A scikit-learn object as an array of bytes that skops can load.
+
+    Parameters
+    ----------
+    name : str
+        In messages.
+    value : object
+    own : sequence of str, default=()
+        Types of this package that are trusted too.
+    way_out : str
+        What to do if it cannot be saved.
 
     Raises
     ------
@@ -28,20 +47,19 @@ def skops_bytes(name: str, value: Any) -> np.ndarray:
     skops = _skops(name)
     try:
         blob = skops.dumps(value)
-        unknown = skops.get_untrusted_types(data=blob)
+        unknown = set(skops.get_untrusted_types(data=blob)) - set(own)
     except Exception as error:  # code of the object's own may raise anything
         raise ValueError(f"{name}={value!r} cannot be saved: {error}") from error
     if unknown:
         raise ValueError(
-            f"{name}={value!r} cannot be saved: skops does not trust {unknown} and "
-            "would not load it. Fit with another classifier, save with "
-            "classifiers=False (sample_label is then needed to map rows), or use pickle."
+            f"{name}={value!r} cannot be saved: skops does not trust {sorted(unknown)} "
+            f"and would not load it. {way_out}"
         )
     return np.frombuffer(blob, dtype=np.uint8)
 
 
-def skops_object(blob: np.ndarray) -> Any:
-    """The object of :func:`skops_bytes`, if skops trusts all of its types by default.
+def skops_object(blob: np.ndarray, own: Sequence[str] = ()) -> Any:
+    """The object of :func:`skops_bytes`, if skops trusts its types, `own` aside.
 
     Raises
     ------
@@ -59,12 +77,12 @@ def skops_object(blob: np.ndarray) -> Any:
             raise ModelFileError(
                 "a classifier in it is compressed, which save never writes"
             )
-        unknown = skops.get_untrusted_types(data=data)
+        unknown = sorted(set(skops.get_untrusted_types(data=data)) - set(own))
         if unknown:
             raise ModelFileError(
                 f"skops does not trust the types {unknown} of its classifier"
             )
-        return skops.loads(data, trusted=[])
+        return skops.loads(data, trusted=list(own))
     except ModelFileError:
         raise
     except Exception as error:  # a parser of damaged data may raise anything

@@ -8,24 +8,26 @@ of the estimator (:mod:`sk_ncf._persistence.state`).
 import hashlib
 import json
 import os
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as tensor_bytes
 
 from sk_ncf._files import write_atomically
+from sk_ncf._persistence.adapted import adapted_state, is_adapted, restored_adapted
 from sk_ncf._persistence.classifiers import ModelFileError
 from sk_ncf._persistence.encoding import Decoder, Encoder
 from sk_ncf._persistence.restore import restored_estimator
 from sk_ncf._persistence.state import estimator_state
 from sk_ncf._version import __version__, check_version
+from sk_ncf.adaptation import AdaptedClassifier
 from sk_ncf.estimator import NCFTransport
 
 __all__ = ["FORMAT_VERSION", "load", "save"]
 
 FORMAT = "sk_ncf"
-FORMAT_VERSION = 2  # 1 has no discrete potentials
+FORMAT_VERSION = 2  # 1 has only networks, of NCFTransport
 DTYPES = {"BOOL", "F16", "F32", "F64"} | {
     f"{s}{n}" for s in "IU" for n in (8, 16, 32, 64)
 }
@@ -42,7 +44,7 @@ DECODING_ERRORS = (
 
 
 def save(
-    estimator: NCFTransport,
+    estimator: NCFTransport | AdaptedClassifier,
     path: str | os.PathLike[str],
     *,
     classifiers: bool = True,
@@ -60,9 +62,10 @@ def save(
 
     Parameters
     ----------
-    estimator : NCFTransport
-        Fitted, with a cost and an objective of this package, an output distribution
-        given by name, and no `skorch_net` or `callbacks`.
+    estimator : NCFTransport or AdaptedClassifier
+        Fitted. A transport: with a cost and an objective of this package, an output
+        distribution given by name, and no `skorch_net` or `callbacks`. A classifier: with an
+        `estimator` that skops trusts, and no transport of your own; it needs skops.
     path : str or path-like
         Name of the file, by convention ending in ``.safetensors``.
     classifiers : bool, default=True
@@ -73,7 +76,7 @@ def save(
     Raises
     ------
     TypeError
-        If the estimator is not an NCFTransport.
+        If the estimator is neither.
     sklearn.exceptions.NotFittedError
         If it is not fitted.
     ValueError
@@ -102,7 +105,10 @@ def save(
     >>> np.array_equal(loaded.transform(X), transport.transform(X))
     True
     """
-    state = estimator_state(estimator, classifiers)
+    if type(estimator) is AdaptedClassifier:
+        state: dict[str, Any] = adapted_state(estimator)
+    else:
+        state = estimator_state(cast(NCFTransport, estimator), classifiers)
     encoder = Encoder()
     content = {group: encoder(values, (group,)) for group, values in state.items()}
     metadata = _metadata(json.dumps(content, allow_nan=False), encoder.arrays)
@@ -111,7 +117,7 @@ def save(
     write_atomically(os.path.realpath(path), data, check=_read)
 
 
-def load(path: str | os.PathLike[str], *, classifiers: bool = True) -> NCFTransport:
+def load(path: str | os.PathLike[str], *, classifiers: bool = True) -> Any:
     """Load an estimator that was saved by :func:`save`.
 
     No code in the file is run, and all of its values are checked. A digest shows that
@@ -126,7 +132,7 @@ def load(path: str | os.PathLike[str], *, classifiers: bool = True) -> NCFTransp
 
     Returns
     -------
-    estimator : NCFTransport
+    estimator : NCFTransport or AdaptedClassifier
         Fitted, as it was saved, except for `net_`, which is None.
 
     Raises
@@ -154,7 +160,11 @@ def load(path: str | os.PathLike[str], *, classifiers: bool = True) -> NCFTransp
         state = {group: decoder(value) for group, value in content.items()}
         if decoder.arrays:
             raise ModelFileError(f"it has unused arrays {sorted(decoder.arrays)}")
-        estimator = restored_estimator(state, classifiers)
+        estimator: NCFTransport | AdaptedClassifier
+        if is_adapted(state):
+            estimator = restored_adapted(state)
+        else:
+            estimator = restored_estimator(state, classifiers)
     except DECODING_ERRORS as error:
         reason = str(error)
         if not isinstance(error, ModelFileError):

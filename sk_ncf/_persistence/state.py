@@ -41,8 +41,9 @@ def estimator_state(estimator: NCFTransport, classifiers: bool = True) -> State:
     """
     if type(estimator) is not NCFTransport:
         raise TypeError(
-            f"estimator must be an NCFTransport, got {type(estimator).__name__}: save "
-            "the NCFTransport alone, or use pickle for the whole."
+            "estimator must be an NCFTransport or AdaptedClassifier, got "
+            f"{type(estimator).__name__}: save the NCFTransport alone, or use pickle for "
+            "the whole."
         )
     check_is_fitted(estimator)
     estimator._check_parameters()

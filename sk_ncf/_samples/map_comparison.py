@@ -102,7 +102,8 @@ def criteria_of_initial_map(
     frame : Preconditioner
     knots : Knots or None
         Of the quantile mapping, in the new variables. None: u = 0.
-    source, target, unit
+    source, target : pair of rows (n, d) and weights (n,)
+    unit : ndarray of shape (d,)
         As in :func:`criteria`.
     """
     X, Y = source[0], target[0]
