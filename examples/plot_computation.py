@@ -27,7 +27,7 @@ import pandas as pd
 
 ONE_FIT = '''
 import json, pickle, resource, sys, time
-import numpy as np
+from pathlib import Path
 from ot.da import EMDTransport, LinearTransport, SinkhornTransport
 from scipy.sparse import csr_array
 from sk_ncf import NCFTransport
@@ -36,8 +36,10 @@ from sk_ncf.metrics import l2_uvp
 
 def peak_memory():
     """Peak resident memory of this process, in MB."""
-    unit = 1024**2 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux, where ru_maxrss starts at the size of the parent
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
 method, n = sys.argv[1], int(sys.argv[2])
 problem = make_convex_map("sqeuclidean", n, 8, random_state=0)

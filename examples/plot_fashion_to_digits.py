@@ -189,7 +189,7 @@ def mapped_images(name, start, images, **label):
 # should have. Frechet: squared Frechet distance between the classifier's features of 500
 # images and of 500 real ones. It is computed like the FID, but from other features, so
 # **it cannot be compared with a published FID**. "Decoded" are real images after encoding
-# and decoding, which is the best that a map of the codes can do.
+# and decoding: about what a perfect map of the codes would reach.
 
 
 def frechet_distance(A, B):

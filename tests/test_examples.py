@@ -97,7 +97,9 @@ def test_notebook_has_no_switches(script):
 
 # Three that take some seconds at full size.
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [FIRST, "pipeline_recipes", "plot_domain_adaptation"])
+@pytest.mark.parametrize(
+    "name", [FIRST, "plot_swiss_roll_moons", "plot_domain_adaptation"]
+)
 def test_notebook_runs_as_it_is_downloaded(name, tmp_path, monkeypatch):
     for module in ("ipykernel", *NEEDS.get(name, [])):
         pytest.importorskip(module)
