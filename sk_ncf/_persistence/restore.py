@@ -279,6 +279,10 @@ def _network(state: State, n_maps: int, d: int) -> BasePotential:
     members = Potential(d, (width,) * depth, n_potentials, sharpness)
     weights = zip(WEIGHTS, (first, hidden, last), strict=True)
     members.load_state_dict({name: torch.from_numpy(w) for name, w in weights})
+    exact_inverse = state.get("exact_inverse", False)  # older files have none
+    if not isinstance(exact_inverse, bool):
+        raise ModelFileError(f"its exact_inverse is {exact_inverse!r}")
+    members.exact_inverse = exact_inverse
     return MeanPotential(members, ensemble_size) if ensemble_size > 1 else members
 
 

@@ -110,6 +110,7 @@ def _potential_state(estimator: NCFTransport) -> State:
     return {
         "ensemble_size": int(ensemble_size),
         "sharpness": potential.sharpness,
+        "exact_inverse": potential.exact_inverse,
         "discrete": discrete,
         **weights,
     }
