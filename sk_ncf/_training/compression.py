@@ -49,9 +49,9 @@ RATE_FACTOR = 4.0  # of the learning rate of the fit
 WARMUP = 10
 BASIS_EVERY = 5  # steps, of SOAP
 VALUE_WEIGHT = 0.1  # omega
-# Squared distance to the mean, in units of that of the members, up to which one network
-# has the accuracy of the ensemble.
-LARGEST_DISTANCE = 0.3
+# Squared distances to the ensemble's map and to its inverse, in units of those of the
+# members, up to which one network is as accurate. The inverse is less certain itself.
+LARGEST_DISTANCE = 0.35, 0.7
 N_ERRORS = 2.0  # standard errors by which the held-out risk may be worse
 INVERSE_STEPS = 2  # of the inverse that the network learns
 
@@ -65,22 +65,22 @@ class Agreement(NamedTuple):
 
     Attributes
     ----------
-    distance : float
-        Mean squared distance of the maps of both, in units of that of the members from
-        their mean.
+    distance : pair of float
+        Mean squared distances of the maps of both, and of their inverses, in units of
+        those of the members from their mean.
     risk_gain, risk_error : float
         How much lower the semi-dual risk of the network is, and the standard error.
     """
 
-    distance: float
+    distance: tuple[float, float]
     risk_gain: float
     risk_error: float
 
     @property
     def is_close(self) -> bool:
         """Whether the network may replace the ensemble."""
-        as_good = self.risk_gain >= -N_ERRORS * self.risk_error
-        return self.distance <= LARGEST_DISTANCE and as_good
+        near = all(a <= b for a, b in zip(self.distance, LARGEST_DISTANCE, strict=True))
+        return near and self.risk_gain >= -N_ERRORS * self.risk_error
 
 
 def n_compression_steps(n_iter: int) -> int:
@@ -151,15 +151,18 @@ def compare(
             members.foot(y.expand(*many)),
         ),
     )
-    distance = spread = 0.0
-    for found, wanted, of_members in parts:
-        distance += (found - wanted).square().sum(-1).mean().item()
-        around = of_members - of_members.mean(0)
-        spread += around.square().sum(-1).mean().item()
+    forward, inverse = (_relative_distance(*part) for part in parts)
     weight_x, weight_y = (torch.full_like(z[..., 0], 1 / z.shape[1]) for z in (x, y))
     risk, other = (held_out_risk(f, x, y, weight_x, weight_y) for f in (flow, network))
     gain, error = risk.gain(other)
-    return Agreement(distance / spread if spread else 0.0, gain.item(), error.item())
+    return Agreement((forward, inverse), gain.item(), error.item())
+
+
+def _relative_distance(found: Tensor, wanted: Tensor, of_members: Tensor) -> float:
+    """The squared distance of two maps, in units of that of members from their mean."""
+    distance = (found - wanted).square().sum(-1).mean().item()
+    spread = (of_members - of_members.mean(0)).square().sum(-1).mean().item()
+    return distance / spread if spread else 0.0
 
 
 class _Ends(NamedTuple):
