@@ -227,6 +227,10 @@ def one_thread() -> Iterator[None]:
 
     The number of threads changes rounding, and training amplifies rounding errors: with
     one thread the result does not depend on the machine's number of threads.
+
+    Yields
+    ------
+    None
     """
     with threadpool_limits(limits=1, user_api="openmp"):
         # After a call of torch.set_num_threads, torch's MKL ignores the OpenMP limit.
