@@ -48,7 +48,7 @@ EVERY_ROW = 8  # times that every row is used; the values of the mean are comput
 RATE_FACTOR = 4.0  # of the learning rate of the fit
 WARMUP = 10
 BASIS_EVERY = 5  # steps, of SOAP
-VALUE_WEIGHT = 0.1  # omega
+VALUE_WEIGHT = 0.02  # omega
 # Squared distances to the ensemble's map and to its inverse, in units of those of the
 # members, up to which one network is as accurate. The inverse is less certain itself.
 LARGEST_DISTANCE = 0.35, 0.7
