@@ -306,7 +306,9 @@ def _session(
         raise ModelFileError("its random generator is not a RandomState")
     n_samples = checked_int("n_samples", stream["n_samples"], 1)
     shared = labels is not None and not labels.per_class
-    ensemble_size = state["potential"]["ensemble_size"]
+    # Older files have none. A network may have replaced the ensemble.
+    ensemble_size = stream.get("ensemble_size", state["potential"]["ensemble_size"])
+    checked_int("ensemble_size", ensemble_size, 1)
     n_classes = 1 if labels is None else len(labels.classes)
     supports = _supports(state["supports"], estimator.n_features_in_, n_classes)
     return FitSession.from_saved_state(

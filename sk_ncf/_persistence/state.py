@@ -147,7 +147,11 @@ def _stream_state(estimator: NCFTransport) -> State:
         rng = "random_state"
     elif rng is check_random_state(None):
         rng = None
-    return {"n_samples": int(session.n_samples), "rng": rng}
+    return {
+        "n_samples": int(session.n_samples),
+        "rng": rng,
+        "ensemble_size": int(session.ensemble_size),
+    }
 
 
 def _class_state(labels: ClassLabels | None, classifiers: bool) -> State | None:

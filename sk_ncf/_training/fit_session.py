@@ -39,12 +39,7 @@ from sk_ncf._training.fit_data import (
     with_radii,
 )
 from sk_ncf._training.fit_result import FitResult
-from sk_ncf._training.initialization import (
-    copy_weights,
-    ensemble_mean,
-    initial_flow,
-    layer_sizes,
-)
+from sk_ncf._training.initialization import copy_weights, ensemble_mean, initial_flow
 from sk_ncf._training.minibatches import PairSampler, smoothing_scale
 from sk_ncf._training.net import build_net
 from sk_ncf._training.objective import MinibatchLoss
@@ -95,7 +90,6 @@ class FitSession:
     checkpoint: Checkpoint | None = None
     trainer: Trainer | None = None
     comparison: Comparison | None = None  # that ended the training
-    is_compressed = False  # whether one network has replaced the ensemble
 
     def __init__(
         self,
@@ -171,8 +165,6 @@ class FitSession:
         """
         state = copy.copy(self)
         state.estimator = state.checkpoint = state.comparison = None
-        if self.is_compressed:
-            state.ensemble_size, state.is_compressed = 1, False
         state.data = self.data.without_training_rows(keep_validation=self.stream)
         if not self.stream:
             state.trainer = None
@@ -282,16 +274,11 @@ class FitSession:
         objective = make_objective(self.parameters.objective)
         return objective.resolved(bool(self.parameters.class_conditional))
 
-    def initial_flow(
-        self, previous: CharacteristicFlow | None = None
-    ) -> CharacteristicFlow:
+    def initial_flow(self) -> CharacteristicFlow:
         """The flow of new potentials, those of all ensemble members."""
-        sizes, wanted = self._settings.hidden_layer_sizes, self.parameters
-        if self.stream and wanted.hidden_layer_sizes == "auto":
-            sizes = layer_sizes(previous) or sizes  # to go on from its weights
         return initial_flow(
             self.parameters.skorch_net,
-            sizes,
+            self._settings.hidden_layer_sizes,
             self.preconditioners[: self.n_potentials],
             self.ensemble_size,
             self.rng,
@@ -305,7 +292,7 @@ class FitSession:
     def _new_trainer(self, previous: CharacteristicFlow | None) -> Trainer:
         """A net with its callbacks; its weights are those of `previous` if they fit."""
         estimator, settings = self.parameters, self._settings
-        flow = self.initial_flow(previous)
+        flow = self.initial_flow()
         if previous is not None:
             copy_weights(flow.potential, previous.potential)
         n_rows = self.data.n_training_of_largest_class()

@@ -13,13 +13,7 @@ from sk_ncf._flow.preconditioner import Preconditioner, common_cost
 from sk_ncf._training.defaults import check_layer_sizes
 from sk_ncf._training.net import build_potential
 
-__all__ = [
-    "copy_weights",
-    "ensemble_mean",
-    "initial_flow",
-    "layer_sizes",
-    "trained_network",
-]
+__all__ = ["copy_weights", "ensemble_mean", "initial_flow"]
 
 
 def initial_flow(
@@ -71,34 +65,17 @@ def copy_weights(potential: BasePotential, other: BasePotential) -> None:
 
     A network that replaced an ensemble is copied to all members.
     """
-    trained = trained_network(other)
-    if trained is None:
-        return
-    old, new = potential.state_dict(), trained.state_dict()
+    if isinstance(other, DiscretePotential):
+        if other.network is None:
+            return
+        other = other.network
+    if isinstance(other, MeanPotential):
+        other = other.members
+    old, new = potential.state_dict(), other.state_dict()
     if old.keys() != new.keys():
         return
-    if isinstance(potential, Potential) and isinstance(trained, Potential):
-        size = potential.n_potentials // trained.n_potentials
-        if size > 1:
-            new = {
-                name: value.repeat_interleave(size, 0) for name, value in new.items()
-            }
+    size = potential.n_potentials // other.n_potentials
+    if size > 1:
+        new = {name: value.repeat_interleave(size, 0) for name, value in new.items()}
     if all(old[name].shape == new[name].shape for name in old):
         potential.load_state_dict(new)
-
-
-def trained_network(potential: BasePotential) -> BasePotential | None:
-    """The network of a fit, or all members of its ensemble; None if it has none."""
-    network: BasePotential | None = potential
-    if isinstance(network, DiscretePotential):
-        network = network.network
-    return network.members if isinstance(network, MeanPotential) else network
-
-
-def layer_sizes(flow: CharacteristicFlow | None) -> tuple[int, ...] | None:
-    """The widths of the layers of a fitted flow; None if they are not known."""
-    network = None if flow is None else trained_network(flow.potential)
-    if not isinstance(network, Potential):
-        return None
-    _, depth, _, width = network.input_weight.shape
-    return (width,) * depth

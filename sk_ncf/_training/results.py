@@ -180,7 +180,6 @@ def _compressed(
     rate = auto_learning_rate(session.n_features)
     found = compressed(flow, sampler, cast(Any, held_out), n_steps, rate)
     if found is not flow:
-        session.is_compressed = True
         trainer.replace_flow(found)
     return found
 
