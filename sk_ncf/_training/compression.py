@@ -42,8 +42,8 @@ __all__ = [
 
 BATCH_SIZE = 128  # rows of each side, of every class
 SMOOTHING = 0.2  # noise on the rows, which have unit variance: also around them
-STEPS_SHARE = 0.38  # of the steps of the fit; each takes a fifth as long
-LEAST_STEPS, MOST_STEPS = 60, 450
+STEPS_SHARE = 0.33  # of the steps of the fit; each takes a fifth as long
+LEAST_STEPS, MOST_STEPS = 60, 400
 EVERY_ROW = 8  # times that every row is used; the values of the mean are computed once
 RATE_FACTOR = 4.0  # of the learning rate of the fit
 WARMUP = 10
