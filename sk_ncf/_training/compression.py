@@ -11,7 +11,8 @@ the mean is trained for some more steps by regression on the mean. At t = 0 it l
           + \omega E |u - \bar u|^2,
 
 where :math:`\bar x(y)` is the foot of y after two such steps. So the foot of the network
-needs none. Because the regression has no noise, some hundred steps with a large learning
+needs none. (For costs that are not quadratic it learns :math:`\nabla \bar u(y, 1)`.)
+Because the regression has no noise, some hundred steps with a large learning
 rate are enough. The network replaces the ensemble if it agrees with it on held-out rows.
 """
 
@@ -29,6 +30,7 @@ from sk_ncf._training.held_out_risk import held_out_risk
 from sk_ncf._training.minibatches import PairSampler
 from sk_ncf._training.net import one_thread
 from sk_ncf._training.soap import SOAP
+from sk_ncf.costs import SquaredEuclidean
 
 __all__ = [
     "BATCH_SIZE",
@@ -191,6 +193,10 @@ def _ends(sampler: PairSampler) -> _Ends:
 def _wanted(flow: CharacteristicFlow, ends: _Ends) -> _Values:
     """The values to learn."""
     values = _values(flow.potential, ends)
+    if not isinstance(flow.cost, SquaredEuclidean):
+        # Where grad L jumps, the momentum of a displacement is another function of y than
+        # the gradient of a smooth potential. The foot itself is near enough.
+        return values
     foot = ends.y - flow.cost.velocity(values.p_y)
     inverse = flow.hopf_lax_descent(foot, ends.y, INVERSE_STEPS).x
     return values._replace(p_y=flow.cost.momentum(ends.y - inverse))
