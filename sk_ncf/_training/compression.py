@@ -53,7 +53,7 @@ BASIS_EVERY = 5  # steps, of SOAP
 VALUE_WEIGHT = 0.02  # omega
 # Squared distances to the ensemble's map and to its inverse, in units of those of the
 # members, up to which one network is as accurate. The inverse is less certain itself.
-LARGEST_DISTANCE = 0.35, 0.7
+LARGEST_DISTANCE = 0.3, 0.7
 N_ERRORS = 3.0  # standard errors by which the held-out risk may be worse
 INVERSE_STEPS = 2  # of the inverse that the network learns
 
