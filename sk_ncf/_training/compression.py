@@ -19,7 +19,7 @@ rate are enough. The network replaces the ensemble if it agrees with it on held-
 import copy
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -213,7 +213,7 @@ def _values(potential: BasePotential, ends: _Ends) -> _Values:
 def _nearest_members(mean: MeanPotential, ends: _Ends, wanted: _Values) -> Potential:
     """The member of every class whose gradients are nearest to those of the mean."""
     some, size = slice(4 * BATCH_SIZE), mean.ensemble_size
-    members = mean.members
+    members = cast(Potential, mean.members)
     few = _Ends(*(z[:, some].repeat_interleave(size, 0) for z in ends))
     found, distance = _values(members, few), torch.zeros(members.n_potentials)
     for name in ("p_x", "p_y"):
