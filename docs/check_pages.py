@@ -1,10 +1,13 @@
 """Built pages hang together and ask no network: `python docs/check_pages.py FOLDER`.
 
 Every picture, script, style sheet and internal link must lead to a file that is there,
-every anchor to an element of its page, and no picture, script or style sheet may come
-from elsewhere. Prints what is wrong and exits with 1.
+every anchor to an element of its page, no picture, script or style sheet may come from
+elsewhere, and the search must find what readers look for. Prints what is wrong and exits
+with 1.
 """
 
+import json
+import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,6 +15,18 @@ from urllib.parse import unquote, urlsplit
 
 LOADED = {("img", "src"), ("script", "src"), ("link", "href"), ("source", "src")}
 FOLLOWED = {("a", "href")}
+SEARCHED = [
+    *("install", "conda", "license", "licence", "cite", "citation", "color transfer"),
+    *(
+        "colour",
+        "ensemble",
+        "pseudo-label",
+        "batch effect",
+        "domain adaptation",
+        "save",
+    ),
+    *("GPU", "progress", "grid search", "pickle", "Wasserstein distance", "notebook"),
+]
 
 
 class Page(HTMLParser):
@@ -50,10 +65,35 @@ def complaints(pages):
                 yield f"{path}: {target} has no such anchor"
 
 
+def not_found(folder):
+    """Phrases that Sphinx's search does not find on any page, all words together."""
+    path = Path(folder, "searchindex.js")
+    if not path.exists():
+        return
+    import snowballstemmer
+
+    stem = snowballstemmer.stemmer("english").stemWord
+    text = path.read_text(encoding="utf-8")
+    index = json.loads(re.fullmatch(r"Search\.setIndex\((.*)\);?", text, re.S)[1])
+    for phrase in SEARCHED:
+        pages = [
+            _pages(index["terms"], stem(word)) | _pages(index["titleterms"], stem(word))
+            for word in re.findall(r"\w+", phrase.lower())
+        ]
+        if not set.intersection(*pages):
+            yield f"the search does not find {phrase!r}"
+
+
+def _pages(terms, word):
+    pages = terms.get(word, [])
+    return {pages} if isinstance(pages, int) else set(pages)
+
+
 def main(folder):
     """Check all pages below the folder."""
     paths = sorted(Path(folder).resolve().rglob("*.html"))
     found = list(complaints({path: Page(path) for path in paths}))
+    found += not_found(folder)
     print("\n".join(found) or f"{len(paths)} pages, nothing missing")
     return bool(found) or not paths
 

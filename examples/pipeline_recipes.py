@@ -1,20 +1,17 @@
 """
-Recipes: scikit-learn pipelines with a transport map in them
-============================================================
+Five pipelines: frozen model, domain adaptation, grid search, skada
+===================================================================
 
-The data are penguins, four measurements each. The two domains are the sexes: a
-classifier of species that knows males has to do for females.
+How a transport map is used with scikit-learn's pipelines and searches. The data are
+penguins with four measurements each. The two domains are the sexes: a classifier of
+species that was trained on males has to predict the species of females.
 """
 
 # %%
 # Data
 # ----
-# Set ``SK_NCF_QUICK=1`` for a short and inaccurate run, and ``--save PATH`` to write
-# the picture at the end.
 
-import argparse
 import contextlib
-import os
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,11 +26,6 @@ from sklearn.svm import SVC
 from sk_ncf import AdaptedClassifier, Lp, NCFTransport
 from sk_ncf.plotting import TransportDisplay
 
-parser = argparse.ArgumentParser()
-parser.add_argument("--save", help="write the picture here")
-options = parser.parse_args()
-max_iter = 20 if os.environ.get("SK_NCF_QUICK") == "1" else 600
-
 penguins = load_penguins().dropna()
 names = ["bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g"]
 male = (penguins["sex"] == "male").to_numpy()
@@ -43,117 +35,109 @@ X, y = measured[male], species[male]
 X_new, y_new = measured[~male], species[~male]
 
 in_use = make_pipeline(StandardScaler(), SVC()).fit(X, y)
-print(f"no map:                              {in_use.score(X_new, y_new):.3f}")
+print(f"accuracy on females without a map: {in_use.score(X_new, y_new):.3f}")
 
 # %%
 # 1. From one sample to another
 # -----------------------------
 # Target rows are keyword-only, because the second argument of every ``fit`` is ``y``.
-# The squared Euclidean cost depends on the units of the features; where these differ as
-# much as grams and millimetres do, scale both samples alike first.
+# The squared Euclidean cost depends on the units of the features. If these differ as much
+# as grams and millimetres do, scale both samples alike first.
 
 scaler = StandardScaler().fit(X)
 source, target = scaler.transform(X), scaler.transform(X_new)
-transport = NCFTransport(max_iter=max_iter, random_state=0)
+transport = NCFTransport(random_state=0)
 mapped = transport.fit(source, X_target=target).transform(source)
 back = transport.inverse_transform(mapped)
-error = np.sqrt(np.square(back - source).mean())
-print(f"1. there and back again, rms error:  {error:.3f}")
+print(
+    f"root mean square of T^-1(T(x)) - x: {np.sqrt(np.square(back - source).mean()):.3f}"
+)
 
 # %%
 # 2. New data for a model that must not change
 # --------------------------------------------
-# Females are carried to the males, and the classifier in use sees nothing unusual. No
-# label of a female is needed.
+# Females are mapped to the males that the classifier was trained on. No label of a female
+# is needed.
 
-frozen = make_pipeline(
-    NCFTransport(max_iter=max_iter, random_state=0), FrozenEstimator(in_use)
-)
+frozen = make_pipeline(NCFTransport(random_state=0), FrozenEstimator(in_use))
 frozen.fit(X_new, ncftransport__X_target=X)
-print(f"2. map, then the frozen classifier:  {frozen.score(X_new, y_new):.3f}")
+print(f"accuracy of the frozen classifier: {frozen.score(X_new, y_new):.3f}")
 
 # %%
 # 3. Domain adaptation: train on mapped rows, predict on the target
 # -----------------------------------------------------------------
 # With ``default_domain="target"`` the rows of ``fit`` are source rows and are mapped;
-# rows met later are target rows and pass through. ``transform_input`` takes `X_target`
-# through the steps in front of the map.
+# rows that come later are target rows and pass through. ``transform_input`` takes
+# `X_target` through the steps in front of the map.
 
 with sklearn.config_context(enable_metadata_routing=True):
-    transport = NCFTransport(default_domain="target", max_iter=max_iter, random_state=0)
+    transport = NCFTransport(default_domain="target", random_state=0)
     steps = [("scale", StandardScaler()), ("map", transport), ("classify", SVC())]
     adapted = Pipeline(steps, transform_input=["X_target"])
     adapted.fit(X, y, X_target=X_new)
-    print(f"3. trained on mapped rows:           {adapted.score(X_new, y_new):.3f}")
+    print(f"accuracy, trained on mapped rows: {adapted.score(X_new, y_new):.3f}")
 
-    # Tune it. sample_domain=1 says that the rows of a validation fold are source rows:
-    # they are mapped too, and their known labels judge the parameters.
-    grid = {"classify__C": [0.1, 1.0]}
-    search = GridSearchCV(adapted, grid, cv=2)
+    # sample_domain=1: the rows of a validation fold are source rows. They are mapped
+    # too, and their labels score the parameters.
+    search = GridSearchCV(adapted, {"classify__C": [0.1, 1.0]}, cv=2)
     search.fit(X, y, X_target=X_new, sample_domain=1)
-    print(f"   tuned:                            {search.score(X_new, y_new):.3f}")
-    print("  ", search.best_params_)
+    print(f"after a search over C: {search.score(X_new, y_new):.3f}")
+    print(search.best_params_)
 
 # %%
-# The same class by class, without arrays put together by hand: the species of the
-# females are predicted in rounds, and a guard compares with no map.
+# The same class by class: :class:`~sk_ncf.AdaptedClassifier` predicts the species of the
+# females in rounds, and compares with a classifier without a map.
 
 by_class = AdaptedClassifier(make_pipeline(StandardScaler(), SVC()), random_state=0)
 by_class.fit(X, y, X_target=X_new)
-print(f"   class by class:                   {by_class.score(X_new, y_new):.3f}")
+print(f"accuracy of AdaptedClassifier: {by_class.score(X_new, y_new):.3f}")
 
 # %%
-# 4. The same with skada, where it is installed
-# ---------------------------------------------
+# 4. The same with skada, if it is installed
+# ------------------------------------------
 
 with contextlib.suppress(ImportError):
     from skada import make_da_pipeline
 
-    transport = NCFTransport(default_domain="target", max_iter=max_iter, random_state=0)
+    transport = NCFTransport(default_domain="target", random_state=0)
     pipeline = make_da_pipeline(StandardScaler(), transport, SVC())
     labels, known = np.unique(species, return_inverse=True)
     domain = np.where(male, 1, -2)
     pipeline.fit(measured, np.where(male, known, -1), sample_domain=domain)
     predicted = labels[pipeline.predict(X_new)]
-    print(f"4. skada:                            {np.mean(predicted == y_new):.3f}")
+    print(f"accuracy with skada: {np.mean(predicted == y_new):.3f}")
 
 # %%
-# 5. Choosing the map itself
-# --------------------------
-# The score of a map is minus its held-out semi-dual risk: greater is better, and only
-# fits with the same cost can be compared by it. A cost given as an object has its
-# parameters in the grid, too; choose among costs by what the map is for.
+# 5. A search over the parameters of the map
+# ------------------------------------------
+# The score of a map is minus its held-out semi-dual risk: greater is better. It compares
+# fits with the same cost.
 
 grid = {"learning_rate_init": [1e-4, 6e-3]}
 folds = KFold(2, shuffle=True, random_state=0)
-search = GridSearchCV(
-    NCFTransport(max_iter=max_iter, random_state=0), grid, cv=folds, n_jobs=2
-)
+search = GridSearchCV(NCFTransport(random_state=0), grid, cv=folds, n_jobs=2)
 search.fit(source, X_target=target)
-print("5. scores", search.cv_results_["mean_test_score"].round(3), search.best_params_)
+print("scores", search.cv_results_["mean_test_score"].round(3), search.best_params_)
+
+# %%
+# Costs are compared by what the map is for, here the accuracy on mapped rows. The
+# parameters of a cost that is given as an object are in the grid, too.
 
 with sklearn.config_context(enable_metadata_routing=True):
-    transport = NCFTransport(
-        cost=Lp(), default_domain="target", max_iter=max_iter, random_state=0
-    )
+    transport = NCFTransport(cost=Lp(), default_domain="target", random_state=0)
     adapted = Pipeline([("map", transport), ("classify", SVC())])
     search = GridSearchCV(adapted, {"map__cost__p": [1.5, 2.0]}, cv=2)
     search.fit(source, y, X_target=target, sample_domain=1)
-    accuracies = search.cv_results_["mean_test_score"].round(3)
-    print("   accuracies on mapped males by cost", accuracies, search.best_params_)
+print("accuracies", search.cv_results_["mean_test_score"].round(3), search.best_params_)
 
 # %%
-# Looking at a map
-# ----------------
+# The map, in the plane of two principal components
+# -------------------------------------------------
 
-transport = NCFTransport(max_iter=max_iter, random_state=0)
-transport.fit(source, X_target=target)
+transport = NCFTransport(random_state=0).fit(source, X_target=target)
 figure, axes = plt.subplots(1, 2, figsize=(8, 4), layout="constrained")
-TransportDisplay.from_estimator(transport, source, X_target=target, ax=axes[0], s=14)
-TransportDisplay.from_estimator(
-    transport, source, X_target=target, kind="inverse", ax=axes[1], s=14
-)
-if options.save:
-    figure.savefig(options.save, dpi=120)
-else:
-    plt.show()
+for ax, kind in zip(axes, ("forward", "inverse"), strict=True):
+    TransportDisplay.from_estimator(
+        transport, source, X_target=target, kind=kind, ax=ax, s=14, random_state=0
+    )
+plt.show()

@@ -75,6 +75,39 @@ def test_plane_of_many_features_holds_the_principal_components_of_both_samples(k
     assert "principal component 1" in display.ax_.get_xlabel()
 
 
+def test_draws_into_axes_that_share_both_directions():
+    estimator, X, Y = _fitted(2)
+    figure, axes = plt.subplots(1, 2, sharex=True, sharey=True)
+    for ax in axes:
+        TransportDisplay.from_estimator(estimator, X, X_target=Y, ax=ax)
+    figure.canvas.draw()
+
+
+def test_contour_lines_reach_the_frame_and_the_frame_holds_all_rows():
+    estimator, X, Y = _fitted(2)
+    display = TransportDisplay.from_estimator(estimator, X, X_target=Y, contours=True)
+    display.figure_.canvas.draw()
+    (x, y, _), ax = display.levels, display.ax_
+    np.testing.assert_allclose(
+        [*ax.get_xlim(), *ax.get_ylim()], [x[0], x[-1], y[0], y[-1]]
+    )
+    rows = np.concatenate([display.start, display.end, display.reference])
+    assert (rows.min(axis=0) >= [x[0], y[0]]).all()
+    assert (rows.max(axis=0) <= [x[-1], y[-1]]).all()
+
+
+def test_features_of_arrays_have_names_and_units_on_every_display():
+    estimator, X, Y = _fitted(2)
+    ax = TransportDisplay.from_estimator(estimator, X, X_target=Y).ax_
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("feature 0", "feature 1")
+    display = InterpolationDisplay.from_estimator(estimator, X, X_target=Y)
+    assert display.axes_[0].get_xlabel() == "feature 0"
+    assert display.axes_[0].get_ylabel() == "feature 1"
+    assert len(display.axes_[0].get_xticks())
+    (legend,) = display.figure_.legends
+    assert "to be matched" in " ".join(text.get_text() for text in legend.texts)
+
+
 def test_arrows_are_the_straight_lines_from_rows_to_their_images():
     estimator, X, Y = _fitted(2)
     display = TransportDisplay.from_estimator(

@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 
 __all__ = ["InterpolationDisplay"]
 
+VIRIDIS_MIDDLE = "#21918C"
+
 
 class InterpolationDisplay:
     r"""Displacement interpolation of rows, :math:`T_t(x) = x + t (T(x) - x)`.
 
-    Rows are coloured by their position at t = 0. In the last panel the rows that the
-    mapped rows should match are shown in grey. More than two features are projected to
+    Rows are coloured by their position at t = 0, from left to right. Lines lead from
+    there to where a row is. In the last panel the rows that the mapped rows should match
+    are shown in grey. More than two features are projected to
     the first two principal components of source and target together. A single feature
     gets a second, random coordinate.
 
@@ -41,6 +44,8 @@ class InterpolationDisplay:
         for its inverse.
     times : sequence of float
         Times of the panels, in [0, 1].
+    axis_names : tuple of str or None, default=None
+        Labels of the axes.
 
     Attributes
     ----------
@@ -70,9 +75,10 @@ class InterpolationDisplay:
         end: np.ndarray,
         reference: np.ndarray | None,
         times: Sequence[float],
+        axis_names: tuple[str, ...] | None = None,
     ) -> None:
         self.start, self.end, self.reference = start, end, reference
-        self.times = times
+        self.times, self.axis_names = times, axis_names
 
     @classmethod
     def from_estimator(
@@ -123,7 +129,7 @@ class InterpolationDisplay:
         rows = mapped_rows(estimator, X, X_target, kind, sample_label)
         in_plane = rows.start, rows.end, rows.reference
         start, end, reference = _in_two_columns(*in_plane, as_generator(random_state))
-        return cls(start, end, reference, times).plot(axes, **style)
+        return cls(start, end, reference, times, rows.axis_names).plot(axes, **style)
 
     def plot(
         self,
@@ -132,6 +138,7 @@ class InterpolationDisplay:
         s: float = 6,
         alpha: float = 0.8,
         n_lines: int = 60,
+        legend: bool = True,
     ) -> Self:
         """Draw one panel for each time.
 
@@ -145,6 +152,8 @@ class InterpolationDisplay:
             Opacity of the markers.
         n_lines : int, default=60
             Number of rows with a line from their position at t = 0.
+        legend : bool, default=True
+            Whether to draw a legend below the panels, if `axes` is None.
 
         Returns
         -------
@@ -152,8 +161,11 @@ class InterpolationDisplay:
         """
         n_panels = len(self.times)
         if axes is None:
-            size = (max(2.1 * n_panels, 3), 2.5)
-            axes = new_axes(None, ncols=n_panels, figsize=size, squeeze=False)
+            size = (max(2.3 * n_panels, 3), 2.8)
+            options = {"sharex": True, "sharey": True, "squeeze": False}
+            axes = new_axes(None, ncols=n_panels, figsize=size, **options)
+        else:
+            legend = False
         flat = np.ravel(np.asarray(axes))
         if len(flat) != n_panels:
             raise ValueError(f"axes must be {n_panels}, one per time, got {len(flat)}.")
@@ -162,6 +174,8 @@ class InterpolationDisplay:
                 self._draw_reference(ax, s)
             self._draw(ax, t, s, alpha, n_lines)
         self.axes_, self.figure_ = flat, flat[0].figure
+        if legend:
+            self._draw_legend(n_lines)
         return self
 
     def animate(
@@ -214,7 +228,7 @@ class InterpolationDisplay:
     def _draw_reference(self, ax: "Axes", s: float) -> None:
         if self.reference is not None:
             x, y = self.reference.T
-            ax.scatter(x, y, s=s, color=GREY, linewidths=0, zorder=0.5)
+            ax.scatter(x, y, s=3 * s, color=GREY, linewidths=0, zorder=0.5)
 
     def _draw(
         self, ax: "Axes", t: float, s: float, alpha: float, n_lines: int
@@ -231,11 +245,37 @@ class InterpolationDisplay:
             xlim=(low[0], high[0]),
             ylim=(low[1], high[1]),
             aspect="equal",
-            title=f"t = {t:g}",
-            xticks=[],
-            yticks=[],
+            title=f"t = {t:.3g}",
         )
+        self._label_axes(ax)
         return points
+
+    def _label_axes(self, ax: "Axes") -> None:
+        """Names and ticks, in the units of the data, on the outer axes of a grid."""
+        names = self.axis_names or ("", "")
+        ax.set_xlabel(names[0])
+        if len(names) == 2:
+            ax.set_ylabel(names[1])
+        else:  # the second coordinate is random
+            ax.set_yticks([])
+        if ax.get_subplotspec() is not None:
+            ax.label_outer()
+
+    def _draw_legend(self, n_lines: int) -> None:
+        """What colours, lines and grey stand for, below the panels."""
+        from matplotlib.lines import Line2D
+
+        def key(label: str, **style: Any) -> Line2D:
+            return Line2D([], [], label=label, **{"color": VIRIDIS_MIDDLE, **style})
+
+        keys = [key("rows (colour: place at t = 0)", marker="o", ls="")]
+        if n_lines and any(self.times):
+            keys.append(key("path of a row", color=ARROW, linewidth=0.8))
+        if self.reference is not None and 1 in self.times:
+            keys.append(key("rows to be matched", color=GREY, marker="o", ls=""))
+        ncols = 3 if len(self.times) > 2 else 1
+        where: dict[str, Any] = {"loc": "outside lower center", "ncols": ncols}
+        self.figure_.legend(handles=keys, frameon=False, **where)
 
     def _limits(self) -> tuple[np.ndarray, np.ndarray]:
         """Corners of a rectangle around all rows, shape (2,) each."""

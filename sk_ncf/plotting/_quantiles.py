@@ -160,9 +160,12 @@ class QuantileDisplay:
         target = self.target[:, k]
         corner = (target[0], target[0])
         ax.axline(corner, slope=1, color=ARROW, linewidth=0.8, zorder=0.5)
-        ax.plot(target, self.before[:, k], ".", ms=3, color=SOURCE, label="source")
-        ax.plot(target, self.after[:, k], ".", ms=3, color=MAPPED, label="T(source)")
-        ax.set(title=self.names[k], xlabel="target quantile", ylabel="quantile")
+        ax.plot(target, self.before[:, k], "x", ms=3, color=SOURCE, label="source")
+        ax.plot(target, self.after[:, k], "o", ms=3, color=MAPPED, label="T(source)")
+        ax.set(title=self.names[k], xlabel="quantile of target rows")
+        place = ax.get_subplotspec()
+        if place is None or place.is_first_col():
+            ax.set_ylabel("quantile of source\nand mapped rows")
 
 
 def _new_panels(n: int) -> np.ndarray:

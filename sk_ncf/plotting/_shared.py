@@ -89,7 +89,8 @@ def _plane(X: ArrayLike, Y: ArrayLike) -> tuple[Projection, tuple[str, ...]]:
     X, Y = np.asarray(X, dtype=float), np.asarray(Y, dtype=float)
     d = X.shape[1]
     if d <= 2:
-        names = ("x",) * (d == 1) if columns is None else tuple(map(str, columns))
+        columns = [f"feature {k}" for k in range(d)] if columns is None else columns
+        names = tuple(map(str, columns))
         return lambda rows: np.asarray(rows, dtype=float), names
     pca = PCA(n_components=2).fit(np.concatenate([X, Y]))
     names = tuple(

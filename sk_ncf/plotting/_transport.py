@@ -143,7 +143,8 @@ class TransportDisplay:
             estimator, X, X_target, kind, sample_label
         )
         order = as_generator(random_state).permutation(len(start))
-        levels = _potential_levels(estimator, start, kind) if contours else None
+        shown = [rows for rows in (start, end, reference) if rows is not None]
+        levels = _potential_levels(estimator, shown, kind) if contours else None
         arrows = np.sort(order[:n_arrows])
         display = cls(start, end, reference, kind, arrows, names, levels)
         return display.plot(ax, **style)
@@ -182,6 +183,8 @@ class TransportDisplay:
         ax.scatter(*start.T, color=colours[0], label=names[0], zorder=1.2, **points)
         ax.scatter(*end.T, color=MAPPED, label=names[1], zorder=1.3, **points)
         if reference is not None:
+            # Wider than the mapped rows that should cover them, and below.
+            points |= {"s": 4 * s, "marker": "s", "alpha": 0.5 * alpha}
             ax.scatter(*reference.T, color=colours[1], label=names[2], **points)
         self._draw_arrows(ax, start[self.arrows], end[self.arrows])
         self._label_axes(ax)
@@ -192,9 +195,10 @@ class TransportDisplay:
 
     @staticmethod
     def _draw_arrows(ax: "Axes", tails: np.ndarray, heads: np.ndarray) -> None:
-        style: dict[str, Any] = {"color": ARROW, "alpha": 0.7, "width": 0.003}
+        style: dict[str, Any] = {"color": ARROW, "alpha": 0.8, "units": "inches"}
+        style |= {"width": 0.011, "headwidth": 5, "headlength": 6}
         units: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1}
-        ax.quiver(*tails.T, *(heads - tails).T, zorder=1.1, **style, **units)
+        ax.quiver(*tails.T, *(heads - tails).T, zorder=1.4, **style, **units)
 
     def _draw_contours(self, ax: "Axes") -> None:
         assert self.levels is not None
@@ -203,6 +207,8 @@ class TransportDisplay:
         at = np.unique(np.quantile(u, np.linspace(0, 1, 18)[1:-1]))
         style: dict[str, Any] = {"linewidths": 0.8, "zorder": 0.5}
         ax.contour(*grid, u, levels=at, colors=GREY, linestyles="solid", **style)
+        x, y = grid
+        ax.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
 
     def _colours_and_names(self) -> tuple[tuple[str, str], tuple[str, str, str]]:
         """Colours of rows and reference rows; names of rows, images and reference."""
@@ -225,7 +231,12 @@ class TransportDisplay:
             ax.set_ylabel("time t")
             ax.set_yticks([0, 1])
         else:
-            ax.set_aspect("equal", adjustable="datalim")
+            # With contour lines the limits are those of their grid. matplotlib refuses
+            # to change those of axes that share both directions with others.
+            grouped = [ax.get_shared_x_axes(), ax.get_shared_y_axes()]
+            shared = all(len(group.get_siblings(ax)) > 1 for group in grouped)
+            free = self.levels is None and not shared
+            ax.set_aspect("equal", adjustable="datalim" if free else "box")
         if self.axis_names:
             ax.set_xlabel(self.axis_names[0])
             if not one_feature:
@@ -242,9 +253,13 @@ def _draw_legend(ax: "Axes") -> None:
 
 
 def _potential_levels(
-    estimator: NCFTransport, rows: np.ndarray, kind: Direction, n_grid: int = 80
+    estimator: NCFTransport,
+    shown: list[np.ndarray],
+    kind: Direction,
+    n_grid: int = 100,
 ) -> Levels:
-    """A grid around the rows, and the potential at its points."""
+    """A grid around all rows shown, and the potential at its points."""
+    rows = np.concatenate(shown)
     if rows.shape[1] != 2 or estimator.n_features_in_ != 2:
         raise ValueError(
             f"contours need two features, got {estimator.n_features_in_}: with more "

@@ -1,1 +1,0 @@
-"""What a fit costs, measured in a process of its own."""
