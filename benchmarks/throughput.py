@@ -1,11 +1,13 @@
 """Speed, memory and overhead of the default NCFTransport, on one thread.
 
-python benchmarks/throughput.py                      # all five tables, 2 minutes
+python benchmarks/throughput.py                      # all six tables, 3 minutes
 python benchmarks/throughput.py --parts memory step --check
 python benchmarks/throughput.py --parts gpu gpu_fits # where there is one
 """
 
 import argparse
+import copy
+import importlib.util
 import math
 import resource
 import statistics
@@ -21,10 +23,15 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sk_ncf import NCFTransport
-from sk_ncf._training import cuda_graphs
+from sk_ncf._training import compression, cuda_graphs, results
 from sk_ncf._training.devices import move_to_device
 from sk_ncf._training.soap import SOAP
+from sk_ncf.datasets import make_convex_map
+from sk_ncf.metrics import l2_uvp
 
+# transform and inverse_transform: rows per second over those of the ensemble, and of POT.
+MAPPING_ABOVE = (3, 10)
+POT_ABOVE = (100, 100)
 MEMORY_BELOW = 300  # MB of a fit above its data
 OVERHEAD_BELOW = 0.10  # of skorch, over a bare loop
 # Features, width and minibatch.
@@ -57,19 +64,98 @@ def rows_per_second(function, X, seconds=1.5, clock=time.perf_counter):
     return len(X) / min(times)
 
 
+def fitted_pair(n, d):
+    """A default fit of a network, and the ensemble that it was before compression."""
+    problem = make_convex_map(n_samples=n, n_features=d, random_state=0)
+    ensembles = []
+
+    def compressed(flow, *args):
+        ensembles.append(flow)
+        return compression.compressed(flow, *args)
+
+    results.compressed, original = compressed, results.compressed
+    try:
+        estimator = NCFTransport(potential="network", random_state=0)
+        estimator.fit(problem.X, X_target=problem.X_target)
+    finally:
+        results.compressed = original
+    ensemble = copy.copy(estimator)
+    ensemble.flow_ = ensembles[0] if ensembles else estimator.flow_
+    return problem, estimator, ensemble
+
+
 def throughput():
     """Rows per second of both directions, by number of features and by type."""
-    print(f"{'rows per second':<18}{'transform':>12}{'inverse_transform':>20}")
-    for d in (2, 8, 32, 64):
+    print(
+        f"{'rows per second':<18}{'map':>10}{'transform':>12}{'inverse_transform':>20}"
+    )
+    for d in (2, 4, 8, 32):
+        problem, estimator, ensemble = fitted_pair(1024, d)
+        names = {"ensemble": ensemble}
+        if estimator.flow_ is not ensemble.flow_:
+            names["network"] = estimator
+        X, Y = problem.sample_pairs(20_000, random_state=1)
         for dtype in (np.float32, np.float64):
-            X, Y = samples(20_000, d, dtype)
-            estimator = NCFTransport(max_iter=20, random_state=0)
-            estimator.fit(X[:2000], X_target=Y[:2000])
-            forward = rows_per_second(estimator.transform, X)
-            inverse = rows_per_second(estimator.inverse_transform, Y)
-            name = f"d={d} {np.dtype(dtype).name}"
-            print(f"{name:<18}{forward:>12,.0f}{inverse:>20,.0f}", flush=True)
+            for kind, fitted in names.items():
+                forward, inverse = both_ways(fitted, X.astype(dtype), Y.astype(dtype))
+                name = f"d={d} {np.dtype(dtype).name}"
+                print(
+                    f"{name:<18}{kind:>10}{forward:>12,.0f}{inverse:>20,.0f}",
+                    flush=True,
+                )
     return True
+
+
+def both_ways(estimator, X, Y):
+    """Rows per second of transform and of inverse_transform."""
+    return tuple(
+        rows_per_second(function, Z)
+        for function, Z in (
+            (estimator.transform, X),
+            (estimator.inverse_transform, Y),
+        )
+    )
+
+
+def mapping(n=4096, d=4):
+    """One network against the ensemble that it replaced, and against POT's map."""
+    problem, estimator, ensemble = fitted_pair(n, d)
+    X, Y = problem.sample_pairs(20_000, random_state=1)
+    found = both_ways(estimator, X, Y)
+    others = {"the ensemble": (both_ways(ensemble, X, Y), MAPPING_ABOVE)}
+    if importlib.util.find_spec("ot"):
+        others["POT's out-of-sample map"] = pot(problem, X, Y), POT_ABOVE
+    print(f"rows per second, {n:,} rows to fit, d = {d}, float64")
+    print(f"{'':<28}{'transform':>12}{'inverse':>12}{'ratios':>16}{'at least':>14}")
+    print(f"{'NCFTransport':<28}{found[0]:>12,.0f}{found[1]:>12,.0f}")
+    passed = True
+    for name, (rates, wanted) in others.items():
+        ratios = [a / b for a, b in zip(found, rates, strict=True)]
+        passed &= all(a >= b for a, b in zip(ratios, wanted, strict=True))
+        print(
+            f"{name:<28}{rates[0]:>12,.0f}{rates[1]:>12,.0f}"
+            f"{ratios[0]:>8.1f}{ratios[1]:>8.1f}{wanted[0]:>7}{wanted[1]:>7}"
+        )
+    errors = [
+        (l2_uvp(e.transform(X), Y), l2_uvp(e.inverse_transform(Y), X))
+        for e in (estimator, ensemble)
+    ]
+    names = ("one network", "ensemble")
+    for name, (forward, inverse) in zip(names, errors, strict=True):
+        print(f"L2-UVP of {name:<18}{forward:>12.3f}{inverse:>12.3f}")
+    return passed
+
+
+def pot(problem, X, Y):
+    """Rows per second of both directions of POT's exact plan, on rows it has not seen."""
+    import ot
+
+    plan = ot.da.EMDTransport(max_iter=10_000_000)
+    plan.fit(Xs=problem.X, Xt=problem.X_target)
+    return (
+        rows_per_second(lambda Z: plan.transform(Xs=Z), X[:2000]),
+        rows_per_second(lambda Z: plan.inverse_transform(Xt=Z), Y[:2000]),
+    )
 
 
 def peak_memory():
@@ -348,6 +434,7 @@ def gpu_fits():
 
 PARTS = {
     "throughput": throughput,
+    "mapping": mapping,
     "memory": memory,
     "step": step,
     "overhead": overhead,

@@ -175,9 +175,12 @@ class NCFTransport(
         MB for two features, 3.3 MB for 100.
     ensemble_size : int, default="auto"
         Number of potentials that are trained at the same time, each on another subset
-        of the rows; the map is that of their mean. An ensemble has a smaller error on
-        few rows and takes longer to map. "auto": 4 below 30,000 rows, with up to 4
-        features below 1,000,000 rows; else 1. With classes and in :meth:`partial_fit` 1.
+        of the rows; the map is that of their mean, which has a smaller error on few
+        rows. After :meth:`fit` a single network learns the mean (5 to 10 % of the time
+        of the fit) and replaces it if it agrees with it on held-out rows: it maps four
+        times as many rows per second, and twenty times as many back. "auto": 4 below
+        30,000 rows, with up to 4 features below 1,000,000 rows; else 1. With classes and
+        in :meth:`partial_fit` 1.
     hidden_layer_sizes : tuple of int, default="auto"
         Widths of the layers, all equal. "auto": 4 layers of 96 (128 above 16 features)
         for one potential; an ensemble has 3 layers, of 64 with up to 4 features and of
@@ -741,7 +744,9 @@ class NCFTransport(
 
         Starts from :math:`y - \nabla H(\nabla u(y, 1))` and takes up to three damped
         fixed-point steps :math:`x \leftarrow y - \nabla H(\nabla u(x, 0))`, which make
-        it a more exact inverse.
+        it a more exact inverse. A network that replaced an ensemble has learned their
+        result and takes none; the way there and back then ends 1 to 5 % of a standard
+        deviation from home.
 
         Parameters
         ----------

@@ -41,7 +41,8 @@ class BasePotential(nn.Module):
     n_potentials : int
         K.
     exact_inverse : bool
-        Whether the foot y - v(y, 1) needs no refinement.
+        Whether the foot y - v(y, 1) needs no refinement: that of a discrete potential, and
+        of a network that has learned the refined inverse of an ensemble.
     """
 
     n_potentials: int

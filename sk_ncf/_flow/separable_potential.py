@@ -149,6 +149,11 @@ class SeparablePotential(BasePotential):
         """Some of the potentials."""
         return type(self)(self.x[which], self.y[which])
 
+    def repeated(self, times: int) -> Self:
+        """The same number of copies of every potential, next to each other."""
+        x, y = (side.repeat_interleave(times, 0) for side in (self.x, self.y))
+        return type(self)(x, y)
+
     def value_and_gradient(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """u(x, t), shape [K, n], and its gradient, shape [K, n, d]."""
         n_knots = self.x.shape[-1]

@@ -205,12 +205,17 @@ def _network(state: State, n_maps: int, d: int) -> BasePotential:
     sharpness = checked_float(
         "the sharpness of its potential", state["sharpness"], positive=True
     )
-    members: BasePotential = Potential(d, (width,) * depth, n_potentials, sharpness)
+    network = Potential(d, (width,) * depth, n_potentials, sharpness)
     weights = zip(WEIGHTS, (first, hidden, last), strict=True)
-    members.load_state_dict({name: torch.from_numpy(w) for name, w in weights})
+    network.load_state_dict({name: torch.from_numpy(w) for name, w in weights})
+    exact_inverse = state.get("exact_inverse", False)  # older files have none
+    if not isinstance(exact_inverse, bool):
+        raise ModelFileError(f"its exact_inverse is {exact_inverse!r}")
+    network.exact_inverse = exact_inverse
+    members: BasePotential = network
     if state.get("separable") is not None:
         separable = restored_separable(state["separable"], n_potentials, d)
-        members = PotentialSum(members, separable)
+        members = PotentialSum(network, separable)
     return MeanPotential(members, ensemble_size) if ensemble_size > 1 else members
 
 
@@ -234,7 +239,9 @@ def _session(
         raise ModelFileError("its random generator is not a RandomState")
     n_samples = checked_int("n_samples", stream["n_samples"], 1)
     shared = labels is not None and not labels.per_class
-    ensemble_size = state["potential"]["ensemble_size"]
+    # Older files have none. A network may have replaced the ensemble.
+    ensemble_size = stream.get("ensemble_size", state["potential"]["ensemble_size"])
+    checked_int("ensemble_size", ensemble_size, 1)
     n_classes = 1 if labels is None else len(labels.classes)
     supports = _supports(state["supports"], estimator.n_features_in_, n_classes)
     return FitSession.from_saved_state(

@@ -115,6 +115,7 @@ def _potential_state(estimator: NCFTransport) -> State:
     return {
         "ensemble_size": int(ensemble_size),
         "sharpness": potential.sharpness,
+        "exact_inverse": potential.exact_inverse,
         "discrete": discrete,
         "separable": separable,
         **weights,
@@ -132,7 +133,11 @@ def _stream_state(estimator: NCFTransport) -> State:
         rng = "random_state"
     elif rng is check_random_state(None):
         rng = None
-    return {"n_samples": int(session.n_samples), "rng": rng}
+    return {
+        "n_samples": int(session.n_samples),
+        "rng": rng,
+        "ensemble_size": int(session.ensemble_size),
+    }
 
 
 def _class_state(labels: ClassLabels | None, classifiers: bool) -> State | None:

@@ -12,6 +12,7 @@ from sk_ncf._training.parameters import TransportParameters
 __all__ = [
     "FEW_ROWS",
     "FitSettings",
+    "auto_learning_rate",
     "auto_settings",
     "check_layer_sizes",
     "resolve_ensemble_size",
@@ -82,11 +83,11 @@ def auto_settings(
         width, depth, batch_size = (64 if n_features <= FEW_FEATURES else width), 3, 128
     max_iter = auto_max_iter(n_samples)
     patience = auto_patience(max_iter)
-    rate = _learning_rate(n_features)
+    rate = auto_learning_rate(n_features)
     return FitSettings((width,) * depth, rate, batch_size, max_iter, patience)
 
 
-def _learning_rate(n_features: int) -> float:
+def auto_learning_rate(n_features: int) -> float:
     r"""0.005 from 8 features on; smaller for fewer.
 
     The activations are sharper in few dimensions

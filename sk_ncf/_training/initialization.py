@@ -13,7 +13,13 @@ from sk_ncf._flow.separable_potential import PotentialSum
 from sk_ncf._training.defaults import check_layer_sizes
 from sk_ncf._training.net import build_potential
 
-__all__ = ["copy_weights", "ensemble_mean", "initial_flow", "with_separable"]
+__all__ = [
+    "copy_weights",
+    "ensemble_mean",
+    "initial_flow",
+    "one_of_each",
+    "with_separable",
+]
 
 
 def initial_flow(
@@ -58,15 +64,21 @@ def ensemble_mean(
 
 
 def copy_weights(potential: BasePotential, other: BasePotential) -> None:
-    """Copy the network's weights of another potential, if all have the same shape."""
+    """Copy the network's weights of another potential, if they have the same shapes.
+
+    A network that replaced an ensemble is copied to all members.
+    """
     potential, other = (
         p.network if isinstance(p, PotentialSum) else p
         for p in (_members(potential), _members(other))
     )
     old, new = potential.state_dict(), other.state_dict()
-    if old.keys() == new.keys() and all(
-        old[name].shape == new[name].shape for name in old
-    ):
+    if old.keys() != new.keys():
+        return
+    size = potential.n_potentials // other.n_potentials
+    if size > 1:
+        new = {name: value.repeat_interleave(size, 0) for name, value in new.items()}
+    if all(old[name].shape == new[name].shape for name in old):
         potential.load_state_dict(new)
 
 
@@ -74,8 +86,16 @@ def with_separable(network: BasePotential, other: BasePotential) -> BasePotentia
     """The network plus the separable part of another potential, if it has one."""
     other = _members(other)
     if isinstance(other, PotentialSum):
-        return PotentialSum(network, other.separable)
+        size = network.n_potentials // other.n_potentials
+        return PotentialSum(network, other.separable.repeated(size))
     return network
+
+
+def one_of_each(potential: BasePotential) -> BasePotential:
+    """The first member of every ensemble."""
+    if isinstance(potential, MeanPotential):
+        return potential.members.select(slice(None, None, potential.ensemble_size))
+    return potential
 
 
 def _members(potential: BasePotential) -> BasePotential:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sk_ncf._training.minibatches import PairSampler
     from sk_ncf._training.objective import MinibatchLoss
 
-__all__ = ["NCFNet", "TermSum", "build_net", "build_potential", "train"]
+__all__ = ["NCFNet", "TermSum", "build_net", "build_potential", "one_thread", "train"]
 
 
 class TermSum:
@@ -203,7 +203,7 @@ def train(net: NeuralNet, sampler: "PairSampler") -> None:
     accelerator = getattr(net, "accelerator", None)
     if accelerator is not None:
         net._initialize_accelerator()  # skorch does so for new nets only
-    with _one_thread(), _cuda_graph(net, sampler.device):
+    with one_thread(), _cuda_graph(net, sampler.device):
         net.partial_fit(sampler, epochs=sampler.n_epochs)
     if accelerator is not None:
         accelerator.free_memory()  # its wrappers are not part of the model
@@ -222,11 +222,15 @@ def _cuda_graph(net: NeuralNet, device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Use one thread: for small matrices, synchronising several costs more than it gains.
 
     The number of threads changes rounding, and training amplifies rounding errors: with
     one thread the result does not depend on the machine's number of threads.
+
+    Yields
+    ------
+    None
     """
     with threadpool_limits(limits=1, user_api="openmp"):
         # After a call of torch.set_num_threads, torch's MKL ignores the OpenMP limit.

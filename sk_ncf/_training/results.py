@@ -1,5 +1,6 @@
 """The results of a fit session: with training, without, and of a discrete potential."""
 
+import math
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -11,8 +12,18 @@ from sk_ncf._flow.preconditioner import common_cost
 from sk_ncf._flow.separable_potential import PotentialSum
 from sk_ncf._training.callbacks.early_choice import EarlyChoice
 from sk_ncf._training.callbacks.model_selection import ModelSelection
+from sk_ncf._training.compression import (
+    BATCH_SIZE,
+    EVERY_ROW,
+    SMOOTHING,
+    compressed,
+    n_compression_steps,
+)
+from sk_ncf._training.defaults import auto_learning_rate
 from sk_ncf._training.discrete_flow import discrete_flow
 from sk_ncf._training.fit_result import FitResult
+from sk_ncf._training.initialization import one_of_each
+from sk_ncf._training.minibatches import PairSampler
 from sk_ncf._training.potential_choice import Comparison, compare_potentials
 from sk_ncf._training.quantile_choice import with_quantile_maps
 from sk_ncf._training.trainer import Trainer
@@ -83,6 +94,11 @@ def trained_result(session: "FitSession", trainer: Trainer, n_iter: int) -> FitR
     if is_discrete:
         flow = _discrete_flow(session, flow.potential)
         kinds = np.full(len(kinds), "discrete")
+    elif quantile is not None:
+        if quantile.chosen.all():  # all members are equal
+            flow.potential = one_of_each(flow.potential)
+    elif _compresses(session, reason, is_initial):
+        flow = _compressed(session, trainer, flow, n_iter)
     return FitResult(
         flow, trainer.net, n_iter, best_iter, reason, small, kinds, comparison
     )
@@ -134,6 +150,50 @@ def _discrete_flow(
         session.device(),
         network,
     )
+
+
+def _compresses(session: "FitSession", reason: str, is_initial: np.ndarray) -> bool:
+    """Whether one network may take the place of the ensemble."""
+    complete = not (session.stream or reason == "interrupted")
+    return session.ensemble_size > 1 and complete and not is_initial.all()
+
+
+def _compressed(
+    session: "FitSession", trainer: Trainer, flow: CharacteristicFlow, n_iter: int
+) -> CharacteristicFlow:
+    """The flow of one network, if it is as good as the ensemble.
+
+    It is fitted to the training rows of the first members, and compared on the rows that
+    are reserved for the score, on which no member was trained.
+    """
+    own = slice(None, None, session.ensemble_size)
+    n_steps = n_compression_steps(n_iter)
+    frames = session.preconditioners
+    sampler = PairSampler(
+        session.data.training_folds(0)[own],
+        session.data.training_folds(1)[own],
+        ([p.source for p in frames], [p.target for p in frames]),
+        BATCH_SIZE,
+        math.ceil(n_steps / EVERY_ROW),
+        math.ceil(n_steps / EVERY_ROW),
+        session.rng.randint(2**31),
+        torch.float32,
+        "cpu",
+        smoothing=SMOOTHING,
+        planes=[p.plane for p in frames],
+    )
+    held_out = [
+        tuple(
+            torch.from_numpy(side.forward(Z)).float()[None]
+            for side, Z in zip((p.source, p.target), rows, strict=True)
+        )
+        for p, rows in zip(frames, session.score_rows, strict=True)
+    ]
+    rate = auto_learning_rate(session.n_features)
+    found = compressed(flow, sampler, cast(Any, held_out), n_steps, rate)
+    if found is not flow:
+        trainer.replace_flow(found)
+    return found
 
 
 def _initial_kinds(session: "FitSession") -> np.ndarray:

@@ -164,6 +164,18 @@ class Trainer:
         self.risk.average.initialize()
         self.risk.initialize()
 
+    def replace_flow(self, flow: CharacteristicFlow) -> None:
+        """Train another flow than before, from now on: a copy of the given one.
+
+        The net of an accelerator, which holds the weights in its own wrappers, is left
+        as it is.
+        """
+        if getattr(self.net, "accelerator", None) is not None:
+            return
+        own = copy.deepcopy(flow).requires_grad_()
+        self.flow.potential, self.flow.cost = own.potential, own.cost
+        self.net.initialize_optimizer()
+
     def _release_resources(self) -> None:
         """Keep the net small and on the CPU, without a reference to the estimator."""
         move_to_device(self.net, torch.device("cpu"))
