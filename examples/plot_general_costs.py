@@ -44,7 +44,7 @@ costs = {
     "norm power 1.2": NormPower(p=1.2),
     "elastic, gamma = 1": Elastic(gamma=1.0),
     "pseudo-Huber, delta = 0.2": PseudoHuber(delta=0.2),
-    "quadratic form diag(9, 1)": QuadraticForm(matrix=[[9.0, 0.0], [0.0, 1.0]]),
+    "quadratic form, diag(9, 1)": QuadraticForm(matrix=[[9.0, 0.0], [0.0, 1.0]]),
 }
 rng = np.random.default_rng(0)
 X, X_new = (make_eight_gaussians(size, random_state=rng) for size in (n, n_new))
