@@ -163,7 +163,8 @@ class NCFTransport(
     potential : {"auto", "network", "discrete"}, default="auto"
         What the map is read from. "network": a trained network, which is smooth.
         "discrete": the exact entropic dual values of the rows, without a network. Its
-        map takes a row to one of the target rows, which is right where the optimal map
+        map takes a row to a mean of few target rows, or to one of them if values
+        repeat, which is right where the optimal map
         is discontinuous (gaps between clusters, repeated values), and less accurate than
         the network where it is smooth. "auto": both are compared on held-out rows
         (`potential_choice_`), and with the quantile mapping of each column; the network

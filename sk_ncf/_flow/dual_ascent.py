@@ -38,7 +38,12 @@ SHARE_OF_ERROR = 0.03  # of the sampling error of a weight is the final error
 SPARSE = 0.2  # Newton's method is used if epsilon is smaller, in units of the variance
 LEAST_SHARE = 5e-4  # of a target row in the weight of a source row, in the Hessian
 RIDGE = 1e-3  # added to the Hessian, in units of the weights of the target rows
-FACTOR = 1e-3  # of epsilon in the map, which then averages over hardly any rows
+FACTOR = 0.1  # of epsilon in the map, which then averages over few rows
+REPEATED_FACTOR = 1e-3  # the same if values repeat: a mean of them would be a new value
+HEAVY = 4.0  # times the mean weight is that of a repeated row
+REPEATED = (
+    0.02  # share of the weight in such rows, from which values are said to repeat
+)
 SOME_ROWS = 512  # whose costs give the first epsilon, and the last one
 KEPT_COSTS = 2**24  # at most, of pairs of rows: 128 MiB
 
@@ -90,8 +95,14 @@ def fit_discrete_potential(
             potential.g = few(y[None], y.new_ones(()))
         levels = levels[len(coarse) :]
     _ascend(potential, levels, sparse)
-    potential.epsilon = FACTOR * potential.epsilon
+    repeated = max(_repeated_share(weight_x), _repeated_share(weight_y)) > REPEATED
+    potential.epsilon = (REPEATED_FACTOR if repeated else FACTOR) * potential.epsilon
     return potential
+
+
+def _repeated_share(weight: Tensor) -> float:
+    """Share of the weight in rows that are much heavier than the mean."""
+    return float(weight[weight > HEAVY / len(weight)].sum())
 
 
 def _quantised(potential: DiscretePotential) -> tuple[DiscretePotential, float]:
