@@ -39,8 +39,8 @@ __all__ = [
 ]
 
 # Fraction of mapped rows outside the support that ends the training early. Smooth maps
-# have at most a third of it after a fifth of the steps, discontinuous ones twice as much.
-EARLY_OUTSIDE = 0.1
+# have at most half of it after a fifth of the steps, discontinuous ones 0.1 to 0.2.
+EARLY_OUTSIDE = 0.06
 
 
 def result_without_training(session: "FitSession") -> FitResult:
