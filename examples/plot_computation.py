@@ -41,7 +41,7 @@ def peak_memory():
         return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
-method, n = sys.argv[1], int(sys.argv[2])
+method, n = json.load(sys.stdin)
 problem = make_convex_map("sqeuclidean", n, 8, random_state=0)
 X, Y = problem.X, problem.X_target
 x, exact = problem.sample_pairs(1000, random_state=1)
@@ -90,7 +90,8 @@ measured = {}
 for method in methods:
     for n in sizes:
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", ONE_FIT, method, str(n)],
+            [sys.executable, "-W", "ignore", "-c", ONE_FIT],
+            input=json.dumps([method, n]),
             env=os.environ | dict.fromkeys(threads, "1"),
             stdout=subprocess.PIPE,
             text=True,
