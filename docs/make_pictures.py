@@ -37,7 +37,8 @@ BLUE, ORANGE, GREEN, DARK = "#0072B2", "#E69F00", "#009E73", "#444444"
 def quickstart_samples(n=2000, m=3000):
     """The samples of the quickstart."""
     rng = np.random.default_rng(0)
-    return rng.standard_normal((n, 2)), np.exp(0.5 * rng.standard_normal((m, 2))) + 1
+    X, Z = rng.standard_normal((n, 2)), rng.standard_normal((m, 2))
+    return X, np.exp(0.5 * Z @ [[1, 0.6], [0, 0.8]]) + 1
 
 
 def overview():

@@ -174,9 +174,6 @@ QUANTILE = quick()
 def test_the_fit_says_that_the_map_is_the_quantile_mapping():
     assert QUANTILE.map_kind_ == "quantile"
     assert QUANTILE.best_iter_ == 0
-    transport = quick_network(1, potential="auto", ensemble_size=2)
-    with pytest.warns(ConvergenceWarning, match="the quantile mapping of each column"):
-        transport.fit(X, X_target=Y)
 
 
 def test_the_map_is_monotone_in_every_column_and_its_inverse_exact():

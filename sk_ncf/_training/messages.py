@@ -27,7 +27,6 @@ STOP_MESSAGES = {  # by stop reason
 REPORTED_VARIANCE = 0.1  # share of the outliers in the variance of a feature
 KINDS = {
     "gaussian": "the Gaussian map (of the means and covariances)",
-    "quantile": "the quantile mapping of each column",
     "mean_shift": "the mean shift",
     "identity": "the identity",
 }
