@@ -161,7 +161,10 @@ class InterpolationDisplay:
         """
         n_panels = len(self.times)
         if axes is None:
-            size = (max(2.3 * n_panels, 3), 2.8)
+            low, high = self._limits()
+            ratio = (high[1] - low[1]) / (high[0] - low[0])
+            # Titles, names and the legend need 1.2 inches besides the panels.
+            size = max(2.3 * n_panels, 3), 1.2 + 2.1 * float(np.clip(ratio, 0.5, 2))
             options = {"sharex": True, "sharey": True, "squeeze": False}
             axes = new_axes(None, ncols=n_panels, figsize=size, **options)
         else:
