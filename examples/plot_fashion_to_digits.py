@@ -5,7 +5,7 @@ Figure 4 of the paper: images of clothes to digits, class by class
 Fashion-MNIST to MNIST and back: every kind of clothes is mapped to the digit with the same
 number, T-shirts to zeros, trousers to ones, and so on. A map needs rows, and the rows are
 codes of the images: principal components, or the latent variables of an autoencoder, as in
-the paper. Mapped codes are decoded, and a classifier of images judges them.
+the paper. Mapped codes are decoded, and a classifier predicts the digits of the images.
 """
 
 # %%

@@ -31,7 +31,7 @@ def clusters(n, distance=12.0):
 
 X, Y = RNG.standard_normal((400, 2)), clusters(400)
 X_NEW = RNG.standard_normal((500, 2))
-TORN = quick(60, ensemble_size=2).fit(X, X_target=Y)
+DISCRETE = quick(60, ensemble_size=2).fit(X, X_target=Y)
 
 
 def between(mapped):
@@ -40,15 +40,15 @@ def between(mapped):
 
 
 def test_the_discrete_potential_is_the_map_to_distant_clusters():
-    assert TORN.map_kind_ == "discrete"
-    assert between(TORN.transform(X_NEW)) < 0.01
+    assert DISCRETE.map_kind_ == "discrete"
+    assert between(DISCRETE.transform(X_NEW)) < 0.01
     network = quick(60, ensemble_size=2, potential="network").fit(X, X_target=Y)
     assert network.map_kind_ == "network"
     assert between(network.transform(X_NEW)) > 0.02
 
 
 def test_the_choice_says_why():
-    choice = TORN.potential_choice_
+    choice = DISCRETE.potential_choice_
     assert choice["outside_network"] > choice["outside_discrete"] + 0.02
     assert Comparison(**choice).discrete_is_better
 
@@ -68,7 +68,7 @@ def test_gaussian_rows_keep_the_smooth_map():
 
 
 def test_the_discrete_potential_uses_all_rows_after_the_choice():
-    kept = TORN.flow_.potential
+    kept = DISCRETE.flow_.potential
     assert kept.x.shape[1] > 0.9 * 400  # more than any member was trained on
 
 
@@ -89,25 +89,25 @@ def test_a_stream_trains_the_network():
 
 def test_a_stream_continues_with_the_network_behind_a_discrete_potential(tmp_path):
     pytest.importorskip("skops")
-    sk_ncf.save(TORN, tmp_path / "torn.safetensors")
-    later = sk_ncf.load(tmp_path / "torn.safetensors")
-    np.testing.assert_array_equal(later.transform(X_NEW), TORN.transform(X_NEW))
-    for loaded in (later, pickle.loads(pickle.dumps(TORN))):
+    sk_ncf.save(DISCRETE, tmp_path / "discrete.safetensors")
+    later = sk_ncf.load(tmp_path / "discrete.safetensors")
+    np.testing.assert_array_equal(later.transform(X_NEW), DISCRETE.transform(X_NEW))
+    for loaded in (later, pickle.loads(pickle.dumps(DISCRETE))):
         loaded.set_params(learning_rate_init=1e-12).partial_fit(X, X_target=Y)
         weights = loaded.flow_.potential.members.hidden_weight
         torch.testing.assert_close(
-            weights, TORN.flow_.potential.network.members.hidden_weight
+            weights, DISCRETE.flow_.potential.network.members.hidden_weight
         )
         assert loaded.map_kind_ != "discrete"
 
 
 def test_a_warm_start_continues_with_the_network(tmp_path):
-    transport = pickle.loads(pickle.dumps(TORN)).set_params(
+    transport = pickle.loads(pickle.dumps(DISCRETE)).set_params(
         warm_start=True, max_iter=1, potential="network", learning_rate_init=1e-12
     )
     transport.fit(X, X_target=Y)
-    network = CharacteristicFlow(TORN.flow_.potential.network, TORN.flow_.cost)
-    mapped = TransportMap(network, TORN.preconditioners_).forward(X_NEW)
+    network = CharacteristicFlow(DISCRETE.flow_.potential.network, DISCRETE.flow_.cost)
+    mapped = TransportMap(network, DISCRETE.preconditioners_).forward(X_NEW)
     assert l2_uvp(transport.transform(X_NEW), mapped) < 1
 
 
@@ -124,7 +124,7 @@ def test_diagnostics_report_the_rows_between_the_clusters():
     network = quick(60, ensemble_size=2, potential="network").fit(X, X_target=Y)
     with pytest.warns(MapQualityWarning, match="Do not trust"):
         far = network.diagnostics(rows[0], X_target=rows[1], random_state=0)
-    near = TORN.diagnostics(rows[0], X_target=rows[1], random_state=0)
+    near = DISCRETE.diagnostics(rows[0], X_target=rows[1], random_state=0)
     assert far.forward.mapped_outside > near.forward.mapped_outside + 0.02
     assert near.forward.mapped_outside < 0.03
 

@@ -41,9 +41,7 @@ RIDGE = 1e-3  # added to the Hessian, in units of the weights of the target rows
 FACTOR = 0.02  # of epsilon in the map, which then averages over few rows
 REPEATED_FACTOR = 1e-3  # the same if values repeat: a mean of them would be a new value
 HEAVY = 4.0  # times the mean weight is that of a repeated row
-REPEATED = (
-    0.02  # share of the weight in such rows, from which values are said to repeat
-)
+REPEATED = 0.02  # share of the weight in such rows, from which values repeat
 SOME_ROWS = 512  # whose costs give the first epsilon, and the last one
 KEPT_COSTS = 2**24  # at most, of pairs of rows: 128 MiB
 

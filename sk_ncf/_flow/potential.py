@@ -206,7 +206,7 @@ class ModulePotential(BasePotential):
         """Replace the potential by its product with a factor, of shape [1]."""
         self.scale.mul_(factor[0])
 
-    def select_class(self, k: int) -> Self:
+    def select(self, which: slice) -> Self:
         """This potential, the only one."""
         return self
 

@@ -99,15 +99,23 @@ class Preconditioner:
         """
         cost = with_max_displacement(cost, [(x.X, y.X) for x, y in samples])
         careful, fitted = len(samples) > 1, []
-        for k, (source, target) in enumerate(samples):
+        for k, pair in enumerate(samples):
             if k in pooled:
                 fitted.append(cls.of_moments(cost, pooled[k]))
                 continue
-            moments = source.moments, target.moments
-            sizes = source.effective_size, target.effective_size
             kind = None if kinds is None else kinds[k]
-            fitted.append(cls.of_moments(cost, moments, sizes, careful, kind))
+            fitted.append(cls.of_samples(cost, pair, careful, kind))
         return fitted
+
+    @classmethod
+    def of_samples(
+        cls, cost: Cost, samples: SidePair, careful: bool, kind: str | None
+    ) -> "Preconditioner":
+        """From two samples; the other parameters are those of :meth:`of_moments`."""
+        source, target = samples
+        moments = source.moments, target.moments
+        sizes = source.effective_size, target.effective_size
+        return cls.of_moments(cost, moments, sizes, careful, kind)
 
     @classmethod
     def fit(

@@ -142,9 +142,6 @@ class SeparablePotential(BasePotential):
         x, y = (torch.from_numpy(np.stack(side)) for side in zip(*parts, strict=True))
         return cls(x, y)
 
-    def reset(self) -> None:
-        """Nothing: the potential is not trained."""
-
     def select(self, which: slice) -> Self:
         """Some of the potentials."""
         return type(self)(self.x[which], self.y[which])
@@ -214,11 +211,6 @@ class PotentialSum(BasePotential):
     def multiply_by(self, factor: Tensor) -> None:
         """Multiply the networks by factors, of shape [K]."""
         self.network.multiply_by(factor)
-
-    def select_class(self, k: int) -> Self:
-        """The potential of class k alone."""
-        network = self.network.select_class(k)
-        return type(self)(network, self.separable.select_class(k))
 
     def select(self, which: slice) -> Self:
         """Some of the potentials."""

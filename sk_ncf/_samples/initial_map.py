@@ -20,6 +20,7 @@ from sk_ncf._samples.map_comparison import (
     Criteria,
     WeightedArray,
     criteria_of_initial_map,
+    feature_units,
     is_better,
     quantile_knots,
 )
@@ -72,10 +73,9 @@ def initial_map(
     if min(len(x[0]), len(y[0])) < MIN_ROWS:
         return InitialMap(kinds[0])
     variances = [np.diag(weighted_moments(*side)[1]) for side in (x, y)]
-    unit = np.sqrt((variances[0] + variances[1]) / 2)
-    if not unit.any():
+    if not np.any(variances):
         return InitialMap(kinds[0])
-    unit = np.where(unit > 0, unit, unit.max())
+    unit = feature_units(*variances)
     criteria = {kind: _cross_fitted(x, y, cost, kind, careful, unit) for kind in kinds}
     d, n_rows = len(unit), min(source.effective_size, target.effective_size)
     many = n_rows >= ROWS_PER_PARAMETER * d * (d + 3) / 2

@@ -28,6 +28,7 @@ __all__ = [
     "WeightedArray",
     "criteria",
     "criteria_of_initial_map",
+    "feature_units",
     "is_better",
     "is_worse",
     "quantile_knots",
@@ -54,6 +55,15 @@ class Criteria(NamedTuple):
             for pairs in zip(*parts, strict=True)
         ]
         return cls(*((x, y) for x, y in sides))
+
+
+def feature_units(variance: np.ndarray, other_variance: np.ndarray) -> np.ndarray:
+    """Units of the features in the energy distance, from the variances of both samples.
+
+    They are standard deviations, and the largest of them for constant features.
+    """
+    unit = np.sqrt((variance + other_variance) / 2)
+    return np.where(unit > 0, unit, unit.max() or 1.0)
 
 
 class Images(NamedTuple):

@@ -144,6 +144,12 @@ class Sample:
         X = self._rows(np.repeat(np.arange(len(self)), times))
         return Sample(X, np.repeat(self.weight / times, times), self.total)
 
+    def quantile_rows(self, n: int) -> np.ndarray:
+        """Indices (n,) of the rows at n quantiles of the weight, in the given order."""
+        quantiles = (np.arange(n) + 0.5) / n
+        index = np.searchsorted(np.cumsum(self.weight), quantiles)
+        return np.minimum(index, len(self) - 1)
+
     def representative(self, at_most: int) -> "Sample":
         """All rows, or `at_most` quantiles of the rows in the given order.
 
@@ -151,9 +157,7 @@ class Sample:
         """
         if len(self) <= at_most:
             return self
-        quantiles = (np.arange(at_most) + 0.5) / at_most
-        index = np.searchsorted(np.cumsum(self.weight), quantiles)
-        index, counts = np.unique(np.minimum(index, len(self) - 1), return_counts=True)
+        index, counts = np.unique(self.quantile_rows(at_most), return_counts=True)
         return Sample(np.asarray(self.X[index]), counts / at_most, float(at_most))
 
     def _rows(self, index: np.ndarray) -> np.ndarray | RowView:

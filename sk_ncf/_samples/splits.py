@@ -157,9 +157,7 @@ def _equally_weighted(
             return sample.X[:]
     else:
         n = max(n, MIN_DRAWN)
-    quantiles = (np.arange(n) + 0.5) / n
-    index = np.searchsorted(np.cumsum(sample.weight), quantiles)
-    return sample.X[np.minimum(index, len(sample) - 1)]
+    return sample.X[sample.quantile_rows(n)]
 
 
 def held_out_rows(

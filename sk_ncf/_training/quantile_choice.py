@@ -30,6 +30,7 @@ from sk_ncf._samples.map_comparison import (
     Images,
     criteria,
     criteria_of_initial_map,
+    feature_units,
     is_worse,
     quantile_knots,
 )
@@ -93,7 +94,11 @@ def with_quantile_maps(
             session.preconditioners[k],
             cast(SamplePair, splits[k].all_rows),
         )
-        own = replace(_frame(samples, frame, n_classes > 1), plane=frame.plane)
+        # The Gaussian map of each column.
+        own = Preconditioner.of_samples(
+            frame.original_cost, samples, n_classes > 1, "quantile"
+        )
+        own = replace(own, plane=frame.plane)
         knots = _member_knots(splits[k], own)
         if _network_is_better(networks, frame, knots, own, splits[k]):
             continue
@@ -112,25 +117,6 @@ def with_quantile_maps(
     )
     flow.potential = PotentialSum(flow.potential, own_rows)
     return QuantileMaps(chosen, all_rows)
-
-
-def _frame(
-    samples: SamplePair, initial: Preconditioner, careful: bool
-) -> Preconditioner:
-    """The change of variables of the quantile mapping: the Gaussian map of each column.
-
-    Parameters
-    ----------
-    samples : pair of Sample
-    initial : Preconditioner
-        That of the network.
-    careful : bool
-        As in :meth:`~sk_ncf._flow.preconditioner.Preconditioner.of_moments`.
-    """
-    moments = samples[0].moments, samples[1].moments
-    sizes = samples[0].effective_size, samples[1].effective_size
-    cost = initial.original_cost
-    return Preconditioner.of_moments(cost, moments, sizes, careful, "quantile")
 
 
 def _member_knots(splits: Splits, frame: Preconditioner) -> list[Knots]:
@@ -175,7 +161,8 @@ def _network_is_better(
         Held-out rows of every member.
     """
     of_quantile, of_network = [], []
-    unit = _unit(cast(SamplePair, splits.all_rows))
+    samples = cast(SamplePair, splits.all_rows)
+    unit = feature_units(*(np.diag(sample.moments[1]) for sample in samples))
     held_out = zip(*splits.held_out, strict=True)
     for network, of_member, rows in zip(networks, knots, held_out, strict=True):
         x, y = (_rows(sample) for sample in cast(SamplePair, rows))
@@ -188,13 +175,6 @@ def _network_is_better(
 
 def _rows(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(sample.X[:], dtype=np.float64), np.asarray(sample.weight)
-
-
-def _unit(samples: SamplePair) -> np.ndarray:
-    """Units of the features."""
-    variances = [np.diag(sample.moments[1]) for sample in samples]
-    unit = np.sqrt((variances[0] + variances[1]) / 2)
-    return np.where(unit > 0, unit, unit.max() or 1.0)
 
 
 @torch.no_grad()
