@@ -188,6 +188,18 @@ def test_repeated_values_are_reached_exactly():
     assert (np.abs(mapped - np.rint(mapped)) < 1e-3).mean() > 0.9
 
 
+def test_a_narrow_cluster_beside_spread_rows_is_resolved():
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((2, 600, 2))
+    width = 1e-3
+    X[:300] *= width
+    Y[:300] *= 2 * width
+    fitted = NCFTransport(potential="discrete", random_state=0).fit(X, X_target=Y)
+    new = width * rng.standard_normal((500, 2))
+    error = np.linalg.norm(fitted.transform(new) - 2 * new, axis=1)
+    assert np.median(error) < 0.6 * 2 * width  # epsilon of the variance alone: above 1
+
+
 def test_everything_is_mapped_to_a_single_distinct_row():
     transport = discrete().fit(X, X_target=np.tile(Y[:1], (2, 1)))
     np.testing.assert_allclose(

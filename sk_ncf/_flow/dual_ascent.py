@@ -28,6 +28,8 @@ from sk_ncf.costs import Cost, SquaredEuclidean
 __all__ = ["fit_discrete_potential"]
 
 EPSILON = 5e-4  # in units of the variance of the rows
+NEAREST = 5.0  # and at most in units of the squared distance of the nearest rows,
+LEAST_EPSILON = 2e-6  # but not less, in units of the variance
 NEAR = 2.0  # times as large is the epsilon from which all rows are used
 COARSE_ROWS = 1024  # of each sample; enough for a larger epsilon
 N_STEPS = 4  # at most, at every epsilon but the last
@@ -80,7 +82,8 @@ def fit_discrete_potential(
     )
     some_x, some_y = _some(x), _some(y)
     variance = (_variance(some_x) + _variance(some_y)) / 2 or 1.0
-    last = EPSILON * variance
+    last = min(EPSILON * variance, NEAREST * min(_nearest(x), _nearest(y)))
+    last = max(last, LEAST_EPSILON * variance)
     first = float(cost.pairwise(some_x, some_y).mean())
     n_levels = max(1, math.ceil(math.log2(max(first, variance) / last)))
     levels = [last * 2**k for k in reversed(range(n_levels))]
@@ -132,6 +135,21 @@ def _nearest_rows(rows: Tensor, log_weight: Tensor) -> tuple[Tensor, Tensor, flo
 
 def _some(rows: Tensor) -> Tensor:
     return rows[:: -(-len(rows) // SOME_ROWS)]
+
+
+def _nearest(rows: Tensor) -> float:
+    """Lower quartile of the squared distance of a row to the nearest other row.
+
+    Where many rows lie close together (values that nearly repeat, a sharp peak beside a
+    heavy tail), it is far smaller than the variance.
+    """
+    if len(rows) < 2:
+        return math.inf
+    some = _some(rows)
+    distance = torch.cdist(some, rows)
+    own = torch.arange(len(some))
+    distance[own, own * -(-len(rows) // SOME_ROWS)] = math.inf
+    return float(distance.amin(-1).square().quantile(0.25))
 
 
 def _variance(rows: Tensor) -> float:
