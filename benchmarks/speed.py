@@ -74,7 +74,9 @@ def groups(data):
         ("other sizes", 1.0, 1.05, [_quadratic(*s) for s in OTHER_SIZES]),
         ("many rows", 2 / 3, 1.02, _w2(data, (8, 65536), (32, 16384))),
     ]
-    made = [Group(n, t, e, [_timed(p) for p in ps]) for n, t, e, ps in found if ps]
+    made = [
+        Group(n, t, e, [timed_problem(p) for p in ps]) for n, t, e, ps in found if ps
+    ]
     labels = Timed(
         "three classes n=3000", _class_arrays, {"class_conditional": "per_class"}
     )
@@ -92,12 +94,13 @@ def _w2(data, *sizes):
     return [] if data is None else [w2_problem(data, d, n) for d, n in sizes]
 
 
-def _timed(problem):
+def timed_problem(problem):
+    """A problem with the parameters of its cost."""
     params = {"cost": problem.cost, "cost_params": problem.cost_params}
-    return Timed(problem.name, lambda seed: _arrays(problem.make(seed)), params)
+    return Timed(problem.name, lambda seed: arrays_of(problem.make(seed)), params)
 
 
-def _arrays(case: Case):
+def arrays_of(case: Case):
     """Rows to fit and to test."""
     return {
         "X": case.X,
@@ -244,7 +247,7 @@ def main(argv=None):
         for seed in (s for s in options.seeds if (timed.name, s) not in done):
             new = measured(timed, seed, checkouts, params)
             rows += new
-            _append(options.log, new)
+            add_to_log(options.log, new)
     print("\n".join(table(chosen, rows)))
 
 
@@ -264,7 +267,8 @@ def _chosen(groups, names):
     return chosen
 
 
-def _append(path, rows):
+def add_to_log(path, rows):
+    """Add results to a file, if there is one."""
     if path is not None:
         with path.open("a") as log:
             log.writelines(json.dumps(row) + "\n" for row in rows)
