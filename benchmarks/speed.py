@@ -142,7 +142,8 @@ def timed_fit(checkout, arrays, params, folder):
     """The result of one fit by the sk_ncf of a checkout, in its own process."""
     rows, result = folder / "rows.npz", folder / "result.npz"
     np.savez(rows, **arrays)
-    variables = {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join([str(checkout), os.environ.get("PYTHONPATH", "")])
+    variables = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     arguments = [rows, result, json.dumps(params)]
     subprocess.run(
         [sys.executable, HERE.with_name("timed_fit.py"), *map(str, arguments)],
