@@ -11,6 +11,8 @@ KEY = ("task", "seed", "method", "labels", "classifier")
 PLAIN = ("source only", "none")
 POOLED = "source and labels"
 SELF_TRAINED = "self-training, pooled"
+SELF_TRAINED_BLIND = "self-training, no labels"
+OWN = "AdaptedClassifier"
 SURE = 0.005  # a difference of accuracy that counts
 NOTES = """\
 Accuracy on the half of the target that is held out, mean / worst over seeds; "fit" and
@@ -34,6 +36,7 @@ def write(rows, path):
     """The whole report."""
     done = [row for row in rows if row["status"] == "ok"]
     parts = ["# Domain adaptation on real data", NOTES, "## Summary", summary(done)]
+    parts += ["## Beside self-training and skada", peers(done)]
     parts += ["## The guard", guard_table(done)]
     for (task,), of_task in grouped(done, "task").items():
         table = energies if "energy" in of_task[0] else accuracies
@@ -95,6 +98,41 @@ def summary(rows):
             ]
         )
     return markdown(header, lines)
+
+
+def peers(rows):
+    """In how many cases AdaptedClassifier is at least as accurate as its peers.
+
+    The best adapter of skada is that with the highest mean over all cases; "each" is the
+    best one of each case, chosen with the labels of the held-out half.
+    """
+    cases = scores(rows)
+    skada = {key: own for key, own in cases.items() if key[0].startswith("skada")}
+    if not skada:
+        return ""
+    best = max(skada, key=lambda key: mean(skada[key].values()))
+    each = defaultdict(float)
+    for own in skada.values():
+        for case, value in own.items():
+            each[case] = max(each[case], value)
+    lines = []
+    for (method, labels), own in cases.items():
+        if not method.startswith(OWN):
+            continue
+        trained = cases.get((SELF_TRAINED, labels)) or cases.get(
+            (SELF_TRAINED_BLIND, labels), {}
+        )
+        lines.append(
+            [method, labels, *(at_least(own, p) for p in (trained, skada[best], each))]
+        )
+    header = ["method", "labels", "at or above self-training", best[0], "skada, each"]
+    return markdown(header, lines)
+
+
+def at_least(own, other):
+    """Cases in which one is at most `SURE` below the other."""
+    gains = differences(own, other)
+    return f"{sum(g >= -SURE for g in gains)} of {len(gains)}"
 
 
 def scores(rows):
