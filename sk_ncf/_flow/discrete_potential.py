@@ -22,6 +22,7 @@ BUFFERS = ("x", "y", "log_a", "log_b", "f", "g", "epsilon")
 BLOCK_SIZE = 2**17
 ACCELERATOR_BLOCK_SIZE = 2**25
 NO_WEIGHT = -1e4  # logarithm of the weight of rows of weight 0, finite in float32
+LEAST_LOGIT = -80.0  # of a share; exp is several times slower where it underflows
 LEAST_SHARE = 1e-12  # kept rows with a smaller share in a mean momentum are left out
 
 
@@ -195,7 +196,7 @@ class DiscretePotential(BasePotential):
             cost = self.pair_costs(rows, end) if cost is None else cost
             logit = level.unsqueeze(-2) - cost / epsilon.unsqueeze(-1)
         top = logit.amax(-1, keepdim=True)
-        share = (logit - top).exp()
+        share = (logit - top).clamp_min(LEAST_LOGIT).exp()
         total = share.sum(-1, keepdim=True)
         u = epsilon * (top + total.log()).squeeze(-1) - offset
         return (-u if end else u), share / total
