@@ -36,6 +36,7 @@ from sk_ncf._training.fit_data import (
     share_to_split,
 )
 from sk_ncf._training.fit_result import FitResult
+from sk_ncf._training.forked import usable_jobs
 from sk_ncf._training.initialization import (
     copy_weights,
     ensemble_mean,
@@ -229,7 +230,7 @@ class FitSession:
         untrained = np.array(False) if self.shared else self.data.n_training() == 0
         trainer.begin_selection(risk, self.n_features, untrained, previous is not None)
         sampler = self._sampler(trainer, device)
-        n_iter = trainer.train(sampler, self.checkpoint, self.rng)
+        n_iter = trainer.train(sampler, self.checkpoint, self.rng, self.n_jobs)
         result = trained_result(self, trainer, n_iter)
         if self.checkpoint is not None:
             self.checkpoint.finish(result.stop_reason)
@@ -272,6 +273,11 @@ class FitSession:
         return resolve_settings(
             self.parameters, self.n_balanced, self.ensemble_size, self.n_classes
         )
+
+    @property
+    def n_jobs(self) -> int:
+        """The number of processes of the fit; a call of a stream has one."""
+        return 1 if self.stream else usable_jobs(self.parameters.n_jobs)
 
     def device(self) -> torch.device:
         """The device of the training."""
