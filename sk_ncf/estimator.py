@@ -190,7 +190,8 @@ class NCFTransport(
     batch_size : int, default="auto"
         Rows of each side in the minibatch of one ensemble member or class. "auto": 256
         for one potential, 128 for an ensemble; with classes 256 (512 for a shared map)
-        over all classes, at least 24 (32) of each.
+        over all classes, at least 24 (32) of each; for maps of
+        their own a multiple of 8.
     learning_rate_init : float, default="auto"
         Learning rate after the warm-up. "auto": 0.005 from 8 features on, smaller for
         fewer (0.0037 for two).
@@ -226,7 +227,8 @@ class NCFTransport(
         accelerator trains on the device of that.
     n_jobs : int, default=None
         Number of processes of :meth:`fit`, each of one thread, among which the ensemble
-        members or the maps of classes are divided. The result is the same. None is 1
+        members or the maps of classes are divided. The result is the same (with a
+        `batch_size` that is no multiple of 8, up to rounding). None is 1
         unless :func:`joblib.parallel_config` says otherwise, -1 the number of cores. One
         process is used in any case by :meth:`partial_fit`, in the workers of joblib (a
         grid search with `n_jobs`), on other systems than Linux, on a machine with a GPU

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
@@ -67,8 +66,11 @@ def sliced_steps(
         n_jobs > 1
         and sampler.device.type == "cpu"
         and bool(sampler.present.all())
-        and runs_package_code_only(net)
+        and type(net) is NCFNet
+        and type(net.criterion_) is TermSum
         and type(net.optimizer_) is SOAP
+        and not getattr(net, "iterator_train__num_workers", 0)
+        and runs_package_code_only(net)
         and net.module_.flow.potential.n_potentials > 1
         and _is_divisible(net.module_.flow.cost)
         and not any(_is_called_for_steps(callback) for _, callback in net.callbacks_)
@@ -104,12 +106,9 @@ class SlicedSteps:
         self.clip = next(c for _, c in net.callbacks_ if type(c) is ClipPerPotential)
         self.flow: CharacteristicFlow = net.module_.flow
         self.n_potentials = self.flow.potential.n_potentials
-        bounds = np.linspace(
-            0, self.n_potentials, min(n_jobs, self.n_potentials) + 1
-        ).astype(int)
-        self.slices = [
-            slice(*pair) for pair in zip(bounds[:-1], bounds[1:], strict=True)
-        ]
+        n_slices = min(n_jobs, self.n_potentials)
+        bounds = [k * self.n_potentials // n_slices for k in range(n_slices + 1)]
+        self.slices = list(map(slice, bounds[:-1], bounds[1:]))
 
     def __call__(self, batches: Iterable[Any]) -> list[Tensor]:
         """Take a step for every minibatch, and return the losses.
@@ -122,8 +121,7 @@ class SlicedSteps:
         batches : iterable of pairs of dict and Tensor
             Drawn by every process on its own.
         """
-        steps = partial(self._steps, batches)
-        parts = forked_map(steps, self.slices, len(self.slices))
+        parts = forked_map(partial(self._steps, batches), self.slices, len(self.slices))
         columns = list(zip(*parts, strict=True))
         weights, average, states, terms = (_joined(column) for column in columns)
         parameters = list(self.net.module_.parameters())
@@ -155,7 +153,10 @@ class SlicedSteps:
             x, y, t = (inputs[name][which] for name in ("x", "y", "t"))
             optimizer.zero_grad()
             terms = module(x, y, t)
-            self.net.criterion_(self._among_all(terms, which), None).backward()
+            # The loss, a mean over all potentials, has this gradient by every term.
+            trained = [term for term in terms.values() if term.requires_grad]
+            shares = [torch.full_like(term, 1 / self.n_potentials) for term in trained]
+            torch.autograd.backward(trained, shares)
             gradients = [p.grad for p in parameters if p.grad is not None]
             self.clip.scale(gradients, self.n_potentials)
             optimizer.step()
@@ -186,15 +187,6 @@ class SlicedSteps:
         for parameter, state in whole.state.items():
             optimizer.state[own[parameter]] = _sliced(state, which)
         return optimizer
-
-    def _among_all(self, terms: dict[str, Tensor], which: slice) -> dict[str, Tensor]:
-        """The terms of a slice with zeros for all others: the loss is the mean of all."""
-        found = {}
-        for name, term in terms.items():
-            sizes = which.start, self.n_potentials - which.stop
-            before, after = (term.new_zeros(size) for size in sizes)
-            found[name] = torch.cat([before, term, after])
-        return found
 
 
 def _sliced(value: Any, which: slice) -> Any:

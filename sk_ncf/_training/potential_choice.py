@@ -134,7 +134,9 @@ def compare_potentials(
             for member in range(first, stop)
         ]
         network = _select_members(flow, slice(first, stop), n_classes * size)
-        found.append(_compare(network, rows, samples, frame, max_rows, at_least, n_jobs))
+        found.append(
+            _compare(network, rows, samples, frame, max_rows, at_least, n_jobs)
+        )
     return Comparison(*(_mean(name, found) for name in _NAMES))
 
 

@@ -191,15 +191,13 @@ def _update_basis(
     """Eigenvectors the first time, then one step of orthogonal iteration, in place."""
     for axis, covariance in covariances.items():
         first = axis not in basis
-        matrix = covariance if first else covariance @ basis[axis]
+        n_padding = _padding(covariance, n_before)
+        matrix = _behind(n_padding, covariance)
+        if not first:
+            matrix = matrix @ _behind(n_padding, basis[axis])
         few = matrix.is_cuda and matrix.shape[-1] <= FEW_ROWS
         if few or matrix.device.type in NO_FACTORISATIONS:
             matrix = matrix.cpu()
-        n_padding = _padding(matrix, n_before)
-        if n_padding:
-            eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype)
-            eyes = eye.expand(n_padding, *matrix.shape[1:])
-            matrix = torch.cat([eyes, matrix])
         if first:
             found = torch.linalg.eigh(matrix).eigenvectors[n_padding:]
             basis[axis] = found.to(covariance.device)
@@ -207,14 +205,25 @@ def _update_basis(
             basis[axis].copy_(torch.linalg.qr(matrix).Q[n_padding:])
 
 
-def _padding(matrix: Tensor, n_before: int) -> int:
-    """Matrices to put in front of a slice, for its place in memory.
+def _padding(matrices: Tensor, n_before: int) -> int:
+    """The number of matrices to put in front of a slice, for its place in memory.
 
-    The rounding of a factorization depends on the place relative to multiples of 64 bytes.
-    That of a slice must be the same as behind the `n_before` other entries.
+    The rounding of small products and factorizations depends on the place relative to
+    multiples of 64 bytes. It must be as it is behind the `n_before` other entries.
     """
-    size = matrix[0].numel() * matrix.element_size()
+    size = matrices[0].numel() * matrices.element_size()
     return n_before % (64 // math.gcd(size, 64))
+
+
+def _behind(n: int, matrices: Tensor) -> Tensor:
+    """The matrices behind `n` identities, in the same order of rows or columns."""
+    if n == 0:
+        return matrices
+    eye = torch.eye(matrices.shape[-1], dtype=matrices.dtype)
+    eyes = eye.expand(n, *matrices.shape[1:])
+    if matrices.is_contiguous():
+        return torch.cat([eyes, matrices])
+    return torch.cat([eyes, matrices.mT]).mT
 
 
 def _rotate(G: Tensor, basis: dict[int, Tensor]) -> Tensor:
