@@ -231,10 +231,11 @@ class NCFTransport(
         `batch_size` that is no multiple of 8, up to rounding). None is 1
         unless :func:`joblib.parallel_config` says otherwise, -1 the number of cores. One
         process is used in any case by :meth:`partial_fit`, in the workers of joblib (a
-        grid search with `n_jobs`), on other systems than Linux, on a machine with a GPU
-        that is not hidden (``CUDA_VISIBLE_DEVICES=""`` hides it), and for the
-        steps of a training with a cost, objective, network or optimizer of your own, or
-        with `callbacks` that are called for every minibatch.
+        grid search with `n_jobs`), in other threads than the main one, on other systems
+        than Linux, on a machine with a GPU that is not hidden
+        (``CUDA_VISIBLE_DEVICES=""`` hides it), and for the steps of a training with a
+        cost, objective, network or optimizer of your own, or with `callbacks` that are
+        called for every minibatch.
     warm_start : bool, default=False
         Start from the weights of the last fit; its map is kept unless a better one is
         found.

@@ -6,6 +6,7 @@ import pickle
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -213,6 +214,12 @@ def test_a_process_that_may_have_no_children_starts_none():
     child.start()
     assert ours.recv() == 1
     child.join()
+
+
+def test_other_threads_start_no_processes(forks):
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(usable_jobs, 2).result() == 1
+    assert usable_jobs(2) == 2
 
 
 def test_joblib_says_what_none_means():

@@ -9,6 +9,7 @@ import multiprocessing
 import pickle
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -31,8 +32,9 @@ def usable_jobs(n_jobs: int | None) -> int:
 
     It is 1 in the workers of joblib, such as those of a grid search, which use the cores
     already; in processes that may have no children; and where a fork is not safe: on other
-    systems than Linux, and beside a GPU, whose threads for the backward pass a fork does
-    not have.
+    systems than Linux; in other threads than the main one, since a fork would wait for
+    locks that the other threads hold; and beside a GPU, whose threads for the backward
+    pass a fork does not have.
 
     Parameters
     ----------
@@ -42,6 +44,8 @@ def usable_jobs(n_jobs: int | None) -> int:
     """
     nested = bool(get_active_backend()[0].nesting_level)
     if nested or multiprocessing.current_process().daemon:
+        return 1
+    if threading.current_thread() is not threading.main_thread():
         return 1
     if not sys.platform.startswith("linux") or torch.accelerator.is_available():
         return 1

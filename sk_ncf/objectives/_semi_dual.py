@@ -92,7 +92,7 @@ class SemiDual(Objective):
     ) -> dict[str, Tensor]:
         """Four terms, and the discrepancy if its weight is not 0, each of shape [K]."""
         from_x, from_y = flow.characteristics(x, y)
-        n_potentials = flow.potential.n_together or len(x)
+        n_potentials = getattr(flow.potential, "n_together", None) or len(x)
         some = slice(_n_pair_rows(n_potentials, x.shape[-1]))
         pairs = flow.cost.pairwise(x[:, some], y)
         pairs = from_x.u[:, some].unsqueeze(-1) + pairs  # u(x_i, 0) + c(x_i, y_j)
