@@ -125,8 +125,8 @@ class NCFTransport(
       `hidden_layer_sizes`;
     - the training: `objective`, `batch_size`, `learning_rate_init`, `max_iter`,
       `early_stopping`, `validation_fraction`, `n_iter_no_change`, `tol`, `warm_start`;
-    - the work around it: `device`, `verbose`, `random_state`, `checkpoint_dir`,
-      `callbacks`, `skorch_net`.
+    - the work around it: `device`, `n_jobs`, `verbose`, `random_state`,
+      `checkpoint_dir`, `callbacks`, `skorch_net`.
 
     Parameters
     ----------
@@ -190,7 +190,8 @@ class NCFTransport(
     batch_size : int, default="auto"
         Rows of each side in the minibatch of one ensemble member or class. "auto": 256
         for one potential, 128 for an ensemble; with classes 256 (512 for a shared map)
-        over all classes, at least 24 (32) of each.
+        over all classes, at least 24 (32) of each; for maps of
+        their own a multiple of 8.
     learning_rate_init : float, default="auto"
         Learning rate after the warm-up. "auto": 0.005 from 8 features on, smaller for
         fewer (0.0037 for two).
@@ -224,6 +225,17 @@ class NCFTransport(
         Torch device of the training and of the map, such as "cpu", "cuda" or "mps" (in
         float32 only). "auto": "cuda" if there is one, else "cpu". A net with an
         accelerator trains on the device of that.
+    n_jobs : int, default=None
+        Number of processes of :meth:`fit`, each of one thread, among which the ensemble
+        members or the maps of classes are divided. The result is the same (with a
+        `batch_size` that is no multiple of 8, up to rounding). None is 1
+        unless :func:`joblib.parallel_config` says otherwise, -1 the number of cores. One
+        process is used in any case by :meth:`partial_fit`, in the workers of joblib (a
+        grid search with `n_jobs`), in other threads than the main one, on other systems
+        than Linux, on a machine with a GPU that is not hidden
+        (``CUDA_VISIBLE_DEVICES=""`` hides it), and for the steps of a training with a
+        cost, objective, network or optimizer of your own, or with `callbacks` that are
+        called for every minibatch.
     warm_start : bool, default=False
         Start from the weights of the last fit; its map is kept unless a better one is
         found.
@@ -370,6 +382,11 @@ class NCFTransport(
         "skorch_net": [NeuralNet, None],
         "callbacks": [list, tuple, None],
         "device": [str, torch.device],
+        "n_jobs": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(Integral, None, -1, closed="right"),
+            None,
+        ],
         "warm_start": ["boolean"],
         "checkpoint_dir": [str, PathLike, None],
         "verbose": ["verbose"],
@@ -415,6 +432,7 @@ class NCFTransport(
         skorch_net: NeuralNet | None = None,
         callbacks: Sequence[Any] | None = None,
         device: Device = "auto",
+        n_jobs: int | None = None,
         warm_start: bool = False,
         checkpoint_dir: str | PathLike | None = None,
         verbose: int = 0,
@@ -441,6 +459,7 @@ class NCFTransport(
         self.skorch_net = skorch_net
         self.callbacks = callbacks
         self.device = device
+        self.n_jobs = n_jobs
         self.warm_start = warm_start
         self.checkpoint_dir = checkpoint_dir
         self.verbose = verbose

@@ -43,10 +43,14 @@ class BasePotential(nn.Module):
     exact_inverse : bool
         Whether the foot y - v(y, 1) needs no refinement: that of a discrete potential, and
         of a network that has learned the refined inverse of an ensemble.
+    n_together : int or None
+        Number of potentials that are trained together, if these are only a slice of them.
+        They then compute to the last bit what they would compute with the others.
     """
 
     n_potentials: int
     exact_inverse = False
+    n_together: int | None = None
 
     def value_and_gradient(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         r"""u(x, t), shape [K, n], and :math:`p = \nabla u(x, t)`, shape [K, n, d].
@@ -170,7 +174,8 @@ class Potential(BasePotential):
 
     def _evaluate(self, s: Tensor) -> tuple[Tensor, Tensor]:
         weights = (self.input_weight, self.hidden_weight, self.output_weight)
-        return ValueAndGradient.apply(s, *weights, self.sharpness)
+        is_slice = self.n_together is not None
+        return ValueAndGradient.apply(s, *weights, self.sharpness, is_slice)
 
     def _rows_per_block(self) -> int:
         n_potentials, depth, _, width = self.input_weight.shape

@@ -27,7 +27,13 @@ class ValueAndGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, s: Tensor, b: Tensor, a: Tensor, w: Tensor, beta: float
+        ctx: Any,
+        s: Tensor,
+        b: Tensor,
+        a: Tensor,
+        w: Tensor,
+        beta: float,
+        is_slice: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """u, shape [K, n], and p, shape [K, n, d].
 
@@ -45,6 +51,8 @@ class ValueAndGradient(torch.autograd.Function):
             Output weights.
         beta : float
             Sharpness of the activation.
+        is_slice : bool, default=False
+            Whether other potentials are trained elsewhere.
         """
         b = b.transpose(0, 1)  # layers first: each layer is contiguous in memory
         pre = torch.matmul(s, beta * b)  # beta times all B_l s, [L, K, n, W]
@@ -62,22 +70,22 @@ class ValueAndGradient(torch.autograd.Function):
                 torch.add(zs[layer - 1], act, alpha=1 / beta, out=zs[layer])
             else:
                 torch.mul(act, 1 / beta, out=zs[0])
-        u = torch.bmm(zs[-1], w).squeeze(-1)
+        u = _values(zs[-1], w, is_slice)
         h, g = pre, w.mT  # h reuses the memory of pre, which is no longer needed
         for layer in reversed(range(len(b))):
             torch.mul(g, slopes[layer], out=hs[layer])
             if layer:
                 g = torch.baddbmm(g, hs[layer], hidden[layer - 1])
-        p = torch.matmul(h, b[:, :, :-2].mT).sum(0)
+        p = torch.matmul(h, _transposed(b[:, :, :-2], is_slice)).sum(0)
         ctx.save_for_backward(s, b, a, w, z, slope, h)
-        ctx.beta = beta
+        ctx.beta, ctx.is_slice = beta, is_slice
         return u, p
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(
         ctx: Any, cu: Tensor, cp: Tensor
-    ) -> tuple[Tensor | None, Tensor, Tensor, Tensor, None]:
+    ) -> tuple[Tensor | None, Tensor, Tensor, Tensor, None, None]:
         """Gradients of <cu, u> + <cp, p> by the arguments of :meth:`forward`.
 
         Parameters
@@ -106,9 +114,28 @@ class ValueAndGradient(torch.autograd.Function):
                 lam = torch.baddbmm(lam, alphas[layer], hidden[layer - 1].mT)
                 torch.bmm(zs[layer - 1].mT, alphas[layer], out=grads[layer - 1])
                 grads[layer - 1].baddbmm_(dzs[layer - 1].mT, hs[layer], alpha=1 / beta)
-        grad_s = torch.matmul(alpha, b.mT).sum(0) if ctx.needs_input_grad[0] else None
+        grad_s = None
+        if ctx.needs_input_grad[0]:
+            grad_s = torch.matmul(alpha, _transposed(b, ctx.is_slice)).sum(0)
         grad_b = torch.matmul(s.mT, alpha)
         grad_b[:, :, :d] += torch.matmul(cp.mT, h)
         grad_w = torch.bmm(zs[-1].mT, cu.unsqueeze(-1))
         grad_w += dzs[-1].sum(-2).unsqueeze(-1) / beta
-        return grad_s, grad_b.transpose(0, 1), grad_a, grad_w, None
+        return grad_s, grad_b.transpose(0, 1), grad_a, grad_w, None, None
+
+
+def _transposed(b: Tensor, is_slice: bool) -> Tensor:
+    """B', shape [L, K, W, d]; for a slice laid out as torch does it for several."""
+    return b.mT.contiguous() if is_slice else b.mT
+
+
+def _values(z: Tensor, w: Tensor, is_slice: bool) -> Tensor:
+    """<w, z>, shape [K, n].
+
+    A batch of one has another order of summation than one of several. A slice of one
+    potential is computed twice, to round as it does among others.
+    """
+    if is_slice and len(z) == 1:
+        z, w = z.expand(2, -1, -1), w.expand(2, -1, -1)
+        return torch.bmm(z, w)[:1].squeeze(-1)
+    return torch.bmm(z, w).squeeze(-1)

@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from skorch import NeuralNet
 from torch import Tensor
 
 from sk_ncf._flow.potential import Potential
+from sk_ncf._training.devices import unwrapped_module
 from sk_ncf.costs._affine import AffineCost
 from sk_ncf.costs._registry import COSTS
 from sk_ncf.objectives._registry import OBJECTIVES
@@ -19,7 +21,7 @@ from sk_ncf.objectives._registry import OBJECTIVES
 if TYPE_CHECKING:
     from sk_ncf._training.net import NCFNet
 
-__all__ = ["GraphedFunction", "LossGraph"]
+__all__ = ["GraphedFunction", "LossGraph", "runs_package_code_only"]
 
 DEVICES = {"cuda"}
 WARM_UP = 3  # plain calls before the capture, in which libraries initialise themselves
@@ -91,6 +93,18 @@ def capture_graph(
     return replay
 
 
+def runs_package_code_only(net: NeuralNet) -> bool:
+    """Whether network, cost and objective of an initialised net are the package's."""
+    cost = unwrapped_module(net).flow.cost
+    while isinstance(cost, AffineCost):
+        cost = cost.cost
+    return (
+        type(cost) in COSTS.values()
+        and type(unwrapped_module(net).objective) in OBJECTIVES.values()
+        and isinstance(unwrapped_module(net).flow.potential, Potential)
+    )
+
+
 class LossGraph:
     """Loss, terms and gradients of minibatches that have the same shape.
 
@@ -109,15 +123,7 @@ class LossGraph:
     @staticmethod
     def is_supported(net: "NCFNet", device: torch.device) -> bool:
         """Whether a step surely reads no value: it runs no code of the user's."""
-        cost = net.module_.flow.cost
-        while isinstance(cost, AffineCost):
-            cost = cost.cost
-        return (
-            type(cost) in COSTS.values()
-            and type(net.module_.objective) in OBJECTIVES.values()
-            and device.type in DEVICES
-            and isinstance(net.module_.flow.potential, Potential)
-        )
+        return runs_package_code_only(net) and device.type in DEVICES
 
     def __call__(self, inputs: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss and terms of the minibatch; sets the gradients of the parameters."""

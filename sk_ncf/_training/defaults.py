@@ -25,6 +25,7 @@ FEW_ROWS = 1_024  # with fewer rows, the initial map is inaccurate
 VERY_MANY_ROWS = 1_000_000  # an ensemble would store an index of them per member
 FEW_FEATURES = 4  # narrow potentials are wide enough for so many
 MAX_WIDTH = 2**16  # of a layer
+ROWS_ALIGNED = 8  # of a minibatch, for the same rounding in one process and in several
 
 
 class FitSettings(NamedTuple):
@@ -78,7 +79,7 @@ def auto_settings(
         width, batch_size = 192, max(32, 512 // n_classes)
     elif n_classes > 1:
         width, depth = (64 if n_classes <= 4 else 48), 3
-        batch_size = max(24, batch_size // n_classes)
+        batch_size = max(24, batch_size // n_classes // ROWS_ALIGNED * ROWS_ALIGNED)
     elif ensemble_size > 1:
         width, depth, batch_size = (64 if n_features <= FEW_FEATURES else width), 3, 128
     max_iter = auto_max_iter(n_samples)

@@ -36,6 +36,7 @@ from sk_ncf._training.fit_data import (
     share_to_split,
 )
 from sk_ncf._training.fit_result import FitResult
+from sk_ncf._training.forked import usable_jobs
 from sk_ncf._training.initialization import (
     copy_weights,
     ensemble_mean,
@@ -206,13 +207,7 @@ class FitSession:
     # Training.
 
     def run(self, previous: CharacteristicFlow | None = None) -> FitResult:
-        """Train and select the weights.
-
-        Parameters
-        ----------
-        previous : CharacteristicFlow, default=None
-            Fitted flow whose weights are the initial ones.
-        """
+        """Train and select the weights; the initial ones may be those of a fitted flow."""
         if self.parameters.potential == "discrete":
             return discrete_result(self)
         if self.trainer is None:
@@ -228,8 +223,8 @@ class FitSession:
         )
         untrained = np.array(False) if self.shared else self.data.n_training() == 0
         trainer.begin_selection(risk, self.n_features, untrained, previous is not None)
-        sampler = self._sampler(trainer, device)
-        n_iter = trainer.train(sampler, self.checkpoint, self.rng)
+        batches = self._sampler(trainer, device)
+        n_iter = trainer.train(batches, self.checkpoint, self.rng, self.n_jobs)
         result = trained_result(self, trainer, n_iter)
         if self.checkpoint is not None:
             self.checkpoint.finish(result.stop_reason)
@@ -272,6 +267,10 @@ class FitSession:
         return resolve_settings(
             self.parameters, self.n_balanced, self.ensemble_size, self.n_classes
         )
+
+    @property
+    def n_jobs(self) -> int:  # of processes; one in a stream
+        return 1 if self.stream else usable_jobs(self.parameters.n_jobs)
 
     def device(self) -> torch.device:
         """The device of the training."""

@@ -19,6 +19,7 @@ from sk_ncf._training.devices import sampler_as_iterator
 from sk_ncf._training.soap import SOAP
 
 if TYPE_CHECKING:
+    from sk_ncf._training.member_slices import SlicedSteps
     from sk_ncf._training.minibatches import PairSampler
     from sk_ncf._training.objective import MinibatchLoss
 
@@ -58,6 +59,7 @@ class NCFNet(NeuralNet):
 
     module: type[nn.Module] | nn.Module | None
     _graph: LossGraph | None = None  # while training on a GPU
+    _slices: "SlicedSteps | None" = None  # while training in several processes
 
     def __init__(
         self,
@@ -89,6 +91,7 @@ class NCFNet(NeuralNet):
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         state.pop("_graph", None)
+        state.pop("_slices", None)
         # skorch pickles module_ separately: module, the same object, would be a copy.
         if "module_" in vars(self) and self.module is self.module_:
             state["module"] = None
@@ -129,6 +132,11 @@ class NCFNet(NeuralNet):
             super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
             return
         losses = []
+        if self._slices is not None and not fit_params:
+            losses = self._slices(iterator)
+            for _ in losses:
+                self.history.new_batch()
+            iterator = ()
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
@@ -198,13 +206,29 @@ def build_net(
     return type(template)(**arguments).initialize()
 
 
-def train(net: NeuralNet, sampler: "PairSampler") -> None:
-    """Run the skorch fit loop over the sampler's epochs."""
+def train(
+    net: NeuralNet, sampler: "PairSampler", slices: "SlicedSteps | None" = None
+) -> None:
+    """Run the skorch fit loop over the sampler's epochs.
+
+    Parameters
+    ----------
+    net : NeuralNet
+        Initialised.
+    sampler : PairSampler
+    slices : SlicedSteps, default=None
+        Takes the steps in several processes.
+    """
     accelerator = getattr(net, "accelerator", None)
     if accelerator is not None:
         net._initialize_accelerator()  # skorch does so for new nets only
     with one_thread(), _cuda_graph(net, sampler.device):
-        net.partial_fit(sampler, epochs=sampler.n_epochs)
+        if slices is not None:
+            net._slices = slices
+        try:
+            net.partial_fit(sampler, epochs=sampler.n_epochs)
+        finally:
+            net.__dict__.pop("_slices", None)
     if accelerator is not None:
         accelerator.free_memory()  # its wrappers are not part of the model
 

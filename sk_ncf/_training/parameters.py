@@ -40,6 +40,7 @@ class TransportParameters(Protocol):
     skorch_net: NeuralNet | None
     callbacks: Sequence[Any] | None
     device: Device
+    n_jobs: int | None
     checkpoint_dir: str | PathLike | None
     verbose: int
     random_state: Seed

@@ -90,6 +90,7 @@ def compare_potentials(
     preconditioners: Sequence[Preconditioner],
     max_rows: int,
     at_least: float = 0.0,
+    n_jobs: int = 1,
 ) -> Comparison:
     """Compare the trained flow with discrete potentials, as the mean over the classes.
 
@@ -111,6 +112,8 @@ def compare_potentials(
     at_least : float, default=0.0
         Fraction of mapped rows outside the support, below which the discrete potentials
         are not computed.
+    n_jobs : int, default=1
+        Processes that compute the discrete potentials.
     """
     n_classes, size = len(preconditioners), len(folds[0]) // len(preconditioners)
     fast = isinstance(flow.cost, SquaredEuclidean)
@@ -131,7 +134,9 @@ def compare_potentials(
             for member in range(first, stop)
         ]
         network = _select_members(flow, slice(first, stop), n_classes * size)
-        found.append(_compare(network, rows, samples, frame, max_rows, at_least))
+        found.append(
+            _compare(network, rows, samples, frame, max_rows, at_least, n_jobs)
+        )
     return Comparison(*(_mean(name, found) for name in _NAMES))
 
 
@@ -160,6 +165,7 @@ def _compare(
     frame: Preconditioner,
     max_rows: int,
     at_least: float,
+    n_jobs: int,
 ) -> Comparison:
     """The comparison for one class."""
     x, y, weight_x, weight_y = rows
@@ -187,7 +193,7 @@ def _compare(
         return found
     device = x.device
     flow = discrete_flow(
-        samples, [frame] * len(samples), network.cost, max_rows, device
+        samples, [frame] * len(samples), network.cost, max_rows, device, n_jobs=n_jobs
     ).to(device)
     of_discrete = outside(flow)
     found.outside_discrete = _fraction(of_discrete, weights)

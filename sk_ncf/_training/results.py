@@ -126,6 +126,7 @@ def _compare(
         session.preconditioners,
         session.parameters.max_potential_rows,
         at_least,
+        session.n_jobs,
     )
 
 
@@ -149,6 +150,7 @@ def _discrete_flow(
         session.parameters.max_potential_rows,
         session.device(),
         network,
+        session.n_jobs,
     )
 
 

@@ -1,5 +1,6 @@
 r"""SOAP: Adam in the eigenbasis of Shampoo's preconditioner, for stacks of matrices."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from inspect import unwrap
@@ -59,6 +60,7 @@ class SOAP(torch.optim.Optimizer):
        https://arxiv.org/abs/2409.11321
     """
 
+    n_before = 0  # matrices in front of those of this slice, in another process
     _graphed: GraphedFunction | None = None  # of a step on a GPU; not in the state
 
     # torch excludes these methods from compilation, and the first call of a method so
@@ -103,7 +105,7 @@ class SOAP(torch.optim.Optimizer):
         ]
         for part in parts:
             _set_step_factors(*part)
-        update = partial(_update, parts)
+        update = partial(_update, parts, self.n_before)
         if not parts or any(_basis_is_due(state, group) for _, state, group in parts):
             update()  # no graph: a factorisation waits for the device
         else:
@@ -143,14 +145,14 @@ def _tensors(parameter: Tensor, state: State, group: Group) -> list[Tensor]:
     return [parameter, parameter.grad, *own, *factors]
 
 
-def _update(parts: Sequence[tuple[Tensor, State, Group]]) -> None:
+def _update(parts: Sequence[tuple[Tensor, State, Group]], n_before: int) -> None:
     for parameter, state, group in parts:
         gradient, basis, (beta1, beta2) = parameter.grad, state["basis"], group["betas"]
         assert gradient is not None
         for axis, covariance in state["covariances"].items():
             _update_covariance(covariance, gradient, axis, 1 - group["basis_beta"])
         if _basis_is_due(state, group):
-            _update_basis(basis, state["covariances"])
+            _update_basis(basis, state["covariances"], n_before)
         state["mean"].lerp_(gradient, 1 - beta1)
         rotated = _rotate(gradient, basis)
         state["square"].mul_(beta2).addcmul_(rotated, rotated, value=1 - beta2)
@@ -183,28 +185,61 @@ def _update_covariance(
     covariance.lerp_(G @ G.mT, share)
 
 
-def _update_basis(basis: dict[int, Tensor], covariances: dict[int, Tensor]) -> None:
+def _update_basis(
+    basis: dict[int, Tensor], covariances: dict[int, Tensor], n_before: int
+) -> None:
     """Eigenvectors the first time, then one step of orthogonal iteration, in place."""
     for axis, covariance in covariances.items():
         first = axis not in basis
-        matrix = covariance if first else covariance @ basis[axis]
+        n_padding = _padding(covariance, n_before)
+        matrix = _behind(n_padding, covariance)
+        if not first:
+            matrix = matrix @ _behind(n_padding, basis[axis])
         few = matrix.is_cuda and matrix.shape[-1] <= FEW_ROWS
         if few or matrix.device.type in NO_FACTORISATIONS:
             matrix = matrix.cpu()
         if first:
-            found = torch.linalg.eigh(matrix).eigenvectors
+            found = torch.linalg.eigh(matrix).eigenvectors[n_padding:]
             basis[axis] = found.to(covariance.device)
         else:
-            basis[axis].copy_(torch.linalg.qr(matrix).Q)
+            basis[axis].copy_(torch.linalg.qr(matrix).Q[n_padding:])
+
+
+def _padding(matrices: Tensor, n_before: int) -> int:
+    """The number of matrices to put in front of a slice, for its place in memory.
+
+    The rounding of small products and factorizations depends on the place relative to
+    multiples of 64 bytes. It must be as it is behind the `n_before` other entries.
+    """
+    size = matrices[0].numel() * matrices.element_size()
+    return n_before % (64 // math.gcd(size, 64))
+
+
+def _behind(n: int, matrices: Tensor) -> Tensor:
+    """The matrices behind `n` identities, in the same order of rows or columns."""
+    if n == 0:
+        return matrices
+    eye = torch.eye(matrices.shape[-1], dtype=matrices.dtype)
+    eyes = eye.expand(n, *matrices.shape[1:])
+    if matrices.is_contiguous():
+        return torch.cat([eyes, matrices])
+    return torch.cat([eyes, matrices.mT]).mT
 
 
 def _rotate(G: Tensor, basis: dict[int, Tensor]) -> Tensor:
     """Q_l' G Q_r."""
-    G = basis[-2].mT @ G if -2 in basis else G
+    G = _product(basis[-2].mT, G) if -2 in basis else G
     return G @ basis[-1] if -1 in basis else G
 
 
 def _rotate_back(G: Tensor, basis: dict[int, Tensor]) -> Tensor:
     """Q_l G Q_r'."""
-    G = basis[-2] @ G if -2 in basis else G
+    G = _product(basis[-2], G) if -2 in basis else G
     return G @ basis[-1].mT if -1 in basis else G
+
+
+def _product(Q: Tensor, G: Tensor) -> Tensor:
+    """Q G. The rounding of vectors is that of several, also for a batch of one."""
+    if G.dim() == 3 and G.shape[0] == G.shape[-1] == 1:
+        return (Q.expand(2, -1, -1) @ G.expand(2, -1, -1))[:1]
+    return Q @ G

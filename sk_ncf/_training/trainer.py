@@ -25,6 +25,7 @@ from sk_ncf._training.held_out_risk import (
     matching_risk,
     of_first_process,
 )
+from sk_ncf._training.member_slices import sliced_steps
 from sk_ncf._training.minibatches import PairSampler
 from sk_ncf._training.net import train
 from sk_ncf.objectives import Objective
@@ -108,8 +109,18 @@ class Trainer:
         sampler: PairSampler,
         checkpoint: Checkpoint | None,
         rng: np.random.RandomState,
+        n_jobs: int = 1,
     ) -> int:
         """Train on all minibatches of the sampler, or until a callback stops it.
+
+        Parameters
+        ----------
+        sampler : PairSampler
+        checkpoint : Checkpoint or None
+        rng : RandomState
+            Generator of the fit.
+        n_jobs : int, default=1
+            Processes that may take the steps.
 
         Returns
         -------
@@ -119,7 +130,8 @@ class Trainer:
         step_before = self.risk.schedule.step
         if checkpoint is not None:
             checkpoint.resume(self.net, sampler, self.risk, rng)
-        train(self.net, sampler)
+        slices = sliced_steps(self.net, self.risk, sampler, n_jobs)
+        train(self.net, sampler, slices)
         return self.risk.schedule.step - step_before
 
     def selected(

@@ -58,8 +58,8 @@ class AffineCost(Cost):
             setattr(stacked, name, constants)
         return stacked
 
-    def select_class(self, k: int) -> Self:
-        """The cost of class k, for tensors of shape (..., d)."""
+    def select_class(self, k: int | slice) -> Self:
+        """The cost of class k, for tensors of shape (..., d); or of several classes."""
         if self.shift.dim() == 1:
             return self
         selected = copy.copy(self)
@@ -84,15 +84,24 @@ class AffineCost(Cost):
         v = self.cost.velocity(a + (unit / scale) * z)
         return ((v - b) / scale).to(p.dtype)
 
+    def has_one_dtype(self) -> bool:
+        """Whether each class alone would be computed in the dtype of all of them."""
+        double = self._need_float64()
+        return bool(double.all() or not double.any())
+
+    def _need_float64(self) -> Tensor:
+        """Whether the terms of the formulas would cancel or overflow in float32."""
+        far = self.shift.abs().amax(-1, keepdim=True) > 100 * self.scale
+        cancels = self.cost.needs_float64(self.scale)
+        return far | ~_squares_fit_float32(self.scale) | cancels
+
     def _with_constants(self, z: Tensor) -> tuple[Tensor, list[Tensor]]:
         """`z` and the constants of the formulas, in one dtype and broadcastable.
 
         The dtype is that of `z`, or float64 if the terms of the formulas would cancel
         or overflow in float32.
         """
-        far = self.shift.abs().amax(-1, keepdim=True) > 100 * self.scale
-        cancels = self.cost.needs_float64(self.scale)
-        double = (far | ~_squares_fit_float32(self.scale) | cancels).any()
+        double = self._need_float64().any()
         z = z.double() if double and z.device.type != "mps" else z
         constants = self._constants_on(z.device, z.dtype)
         return z, [_broadcast(c, z) for c in constants]

@@ -82,8 +82,8 @@ class Cost(BaseEstimator):
         """Whether float32 has too few digits for displacements of this size."""
         return False
 
-    def select_class(self, k: int) -> "Cost":
-        """The cost of class k; this one, if all classes have the same."""
+    def select_class(self, k: int | slice) -> "Cost":
+        """The cost of class k, or of several; this one, if all have the same."""
         return self
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:

@@ -92,7 +92,8 @@ class SemiDual(Objective):
     ) -> dict[str, Tensor]:
         """Four terms, and the discrepancy if its weight is not 0, each of shape [K]."""
         from_x, from_y = flow.characteristics(x, y)
-        some = slice(_n_pair_rows(x))
+        n_potentials = getattr(flow.potential, "n_together", None) or len(x)
+        some = slice(_n_pair_rows(n_potentials, x.shape[-1]))
         pairs = flow.cost.pairwise(x[:, some], y)
         pairs = from_x.u[:, some].unsqueeze(-1) + pairs  # u(x_i, 0) + c(x_i, y_j)
         terms = {
@@ -106,10 +107,9 @@ class SemiDual(Objective):
         return terms
 
 
-def _n_pair_rows(x: Tensor) -> int:
+def _n_pair_rows(n_potentials: int, d: int) -> int:
     """Number n of source samples in the matrix of pairs: n^2 d K is bounded.
 
     The pairwise differences of most costs are no matrix product and take time and memory.
     """
-    n_potentials, _, d = x.shape
     return max(8, int(math.sqrt(MAX_PAIR_COORDINATES / d / n_potentials)))

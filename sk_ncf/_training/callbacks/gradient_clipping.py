@@ -41,10 +41,18 @@ class ClipPerPotential(Callback):
         grads = [p.grad for _, p in named_parameters if p.grad is not None]
         n_potentials = unwrapped_module(net).flow.potential.n_potentials
         self._graphed = self._graphed or GraphedFunction()
-        clip = partial(self._clip, grads, n_potentials)
+        clip = partial(self.scale, grads, n_potentials)
         self._graphed(clip, grads, self.max_norm, n_potentials)
 
-    def _clip(self, grads: list[Tensor], n_potentials: int) -> None:
+    def scale(self, grads: list[Tensor], n_potentials: int) -> None:
+        """Scale gradients in place, those of all potentials or of some of them.
+
+        Parameters
+        ----------
+        grads : list of Tensor
+        n_potentials : int
+            K, of which the loss is the mean.
+        """
         # A single potential may be a user's module, with gradients of any shape.
         lead = 1 if n_potentials > 1 else 0
         squares = [g.square().flatten(lead).sum(-1) for g in grads]

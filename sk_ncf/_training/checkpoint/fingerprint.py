@@ -20,6 +20,7 @@ IGNORED_PARAMETERS = {
     "callbacks",
     "checkpoint_dir",
     "device",
+    "n_jobs",
     "output_distribution",
     "random_state",
     "verbose",
