@@ -255,13 +255,12 @@ def test_a_bad_number_of_processes_is_refused(value):
     refused(quick(n_jobs=value), "fit", rows(2), "'n_jobs' parameter .* Got")
 
 
-def in_child(monkeypatch, action):
-    """Make the first step of every other process do something else."""
+def in_child(monkeypatch, action, here=lambda: None):
+    """Make a step of every other process, and of this one, do something else first."""
     step = SOAP.step
 
     def replaced(self, closure=None):
-        if os.getpid() != PARENT:
-            action()
+        here() if os.getpid() == PARENT else action()
         return step(self, closure)
 
     monkeypatch.setattr(SOAP, "step", replaced)
@@ -310,12 +309,16 @@ def test_an_error_here_ends_the_other_processes(monkeypatch):
 
 
 def test_an_interruption_ends_the_other_processes_and_the_fit(monkeypatch):
+    quick(n_jobs=2).fit(**rows(2))  # imports all
+
     def interrupt():
+        time.sleep(1)
         os.kill(PARENT, signal.SIGINT)
         time.sleep(60)
 
     start = time.monotonic()
-    in_child(monkeypatch, interrupt)
+    # Waits for the signal here: inside torch it could leave gradients disabled.
+    in_child(monkeypatch, interrupt, here=lambda: time.sleep(60))
     with pytest.warns(match="interrupted"):
         transport = quick(n_jobs=2).fit(**rows(2))
     assert transport.stop_reason_ == "interrupted"
