@@ -1,6 +1,6 @@
-"""Wall seconds of a default fit in 1, 2 and 4 processes (`n_jobs`), each of one thread.
+"""Wall seconds of a default fit in one process and in two (`n_jobs`), each of one thread.
 
-    python benchmarks/cores.py               # a minute on four fast cores
+    python benchmarks/cores.py               # a minute on two fast cores
     python benchmarks/cores.py --rows 1024 --features 2 --jobs 1 2 --repeat 3
 
 The fits are made in turn, so that other load affects all alike; the shortest of the
@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from sk_ncf import NCFTransport
 from sk_ncf.datasets import make_convex_map
 
-ROWS, FEATURES, JOBS = (1_024, 4_096), 8, (1, 2, 4)
+ROWS, FEATURES, JOBS = (1_024, 4_096), 8, (1, 2)
 
 
 def parsed(argv):

@@ -190,8 +190,8 @@ class NCFTransport(
     batch_size : int, default="auto"
         Rows of each side in the minibatch of one ensemble member or class. "auto": 256
         for one potential, 128 for an ensemble; with classes 256 (512 for a shared map)
-        over all classes, at least 24 (32) of each; for maps of
-        their own a multiple of 8.
+        over all classes, at least 24 (32) of each, and a multiple of 8 if each class has
+        its own map.
     learning_rate_init : float, default="auto"
         Learning rate after the warm-up. "auto": 0.005 from 8 features on, smaller for
         fewer (0.0037 for two).
@@ -226,16 +226,15 @@ class NCFTransport(
         float32 only). "auto": "cuda" if there is one, else "cpu". A net with an
         accelerator trains on the device of that.
     n_jobs : int, default=None
-        Number of processes of :meth:`fit`, each of one thread, among which the ensemble
-        members or the maps of classes are divided. The result is the same (with a
-        `batch_size` that is no multiple of 8, up to rounding). None is 1
-        unless :func:`joblib.parallel_config` says otherwise, -1 the number of cores. One
-        process is used in any case by :meth:`partial_fit`, in the workers of joblib (a
-        grid search with `n_jobs`), in other threads than the main one, on other systems
-        than Linux, on a machine with a GPU that is not hidden
-        (``CUDA_VISIBLE_DEVICES=""`` hides it), and for the steps of a training with a
-        cost, objective, network or optimizer of your own, or with `callbacks` that are
-        called for every minibatch.
+        Number of processes of :meth:`fit`, each of one thread. They share the ensemble
+        members or the maps of classes, at least two each. The result is the same (up to
+        rounding if `batch_size` is not a multiple of 8). None is 1 unless
+        :func:`joblib.parallel_config` says otherwise, -1 the number of cores. One process
+        is used in any case by :meth:`partial_fit`, in the workers of joblib (a grid
+        search with `n_jobs`), on other systems than Linux, on a machine with a GPU that
+        is not hidden (``CUDA_VISIBLE_DEVICES=""`` hides it), and for the steps of a
+        training with a cost, objective, network or optimizer of your own, or with
+        `callbacks` that are called for every minibatch.
     warm_start : bool, default=False
         Start from the weights of the last fit; its map is kept unless a better one is
         found.

@@ -84,14 +84,14 @@ SMALL = {"hidden_layer_sizes": (32, 32)}
 FITS = {
     "two features": (rows(2), {}, 2),
     "eight features": (rows(8), {}, 2),
-    "seven features, one member each": (rows(7), SMALL, 4),
-    "members unevenly divided": (rows(2), SMALL, 3),
+    "seven features, two members each": (rows(7), SMALL, 4),
+    "members unevenly divided": (rows(2), {"ensemble_size": 5, **SMALL}, 2),
     "weights": (weighted(3), SMALL, 2),
     "a cost that is not quadratic": (rows(2), {"cost": "lp", **SMALL}, 2),
     "the loss of the paper": (rows(2), {"objective": MMD(), **SMALL}, 2),
-    "three classes": (classes(3), PER_CLASS, 2),
-    "five classes": (classes(5, 3), PER_CLASS, 3),
-    "classes, another cost": (classes(3), {**PER_CLASS, **SMALL, "cost": "elastic"}, 2),
+    "four classes": (classes(4), PER_CLASS, 2),
+    "five classes": (classes(5, 3), PER_CLASS, 2),
+    "classes, another cost": (classes(4), {**PER_CLASS, **SMALL, "cost": "elastic"}, 2),
 }
 
 
@@ -103,7 +103,7 @@ def test_several_processes_find_what_one_finds(case, forks):
     one = NCFTransport(**params).fit(**data)
     assert not forks
     several = NCFTransport(n_jobs=n_jobs, **params).fit(**data)
-    assert len(forks) >= (n_jobs - 1) * len(one.history_)
+    assert len(forks) >= len(one.history_)
     same(one, several, data)
 
 
@@ -123,7 +123,7 @@ def test_a_fit_continues_from_the_checkpoint_of_another_number_of_processes(
 ):
     monkeypatch.setattr(callback, "MIN_INTERVAL", 0.0)
     monkeypatch.setattr(fit_session, "EPOCH", 12)
-    data, params = rows(2), {"max_iter": 60, "ensemble_size": 2}
+    data, params = rows(2), {"max_iter": 60, "ensemble_size": 4}
 
     class Crash(Callback):
         def on_epoch_end(self, net, **kwargs):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SlicedSteps", "sliced_steps"]
 
+LEAST = 2  # potentials of a process: products of a single one may be rounded otherwise
 OWN = ClipPerPotential, PlateauCosine, WeightAverage  # callbacks of a step
 STEP_METHODS = "on_batch_begin", "on_grad_computed", "on_batch_end"
 
@@ -50,7 +51,7 @@ def sliced_steps(
 ) -> "SlicedSteps | None":
     """The steps in `n_jobs` processes; None where only one process can take them.
 
-    That is so if there is one potential only, and if code that is not the package's may
+    That is so if there are fewer than four potentials, and if code that is not the package's may
     need all potentials at once: another net, objective or optimizer, a callback that is
     called for every minibatch.
 
@@ -71,7 +72,7 @@ def sliced_steps(
         and type(net.optimizer_) is SOAP
         and not getattr(net, "iterator_train__num_workers", 0)
         and runs_package_code_only(net)
-        and net.module_.flow.potential.n_potentials > 1
+        and net.module_.flow.potential.n_potentials >= 2 * LEAST
         and _is_divisible(net.module_.flow.cost)
         and not any(_is_called_for_steps(callback) for _, callback in net.callbacks_)
     )
@@ -106,7 +107,7 @@ class SlicedSteps:
         self.clip = next(c for _, c in net.callbacks_ if type(c) is ClipPerPotential)
         self.flow: CharacteristicFlow = net.module_.flow
         self.n_potentials = self.flow.potential.n_potentials
-        n_slices = min(n_jobs, self.n_potentials)
+        n_slices = min(n_jobs, self.n_potentials // LEAST)
         bounds = [k * self.n_potentials // n_slices for k in range(n_slices + 1)]
         self.slices = list(map(slice, bounds[:-1], bounds[1:]))
 
