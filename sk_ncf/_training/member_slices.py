@@ -51,9 +51,9 @@ def sliced_steps(
 ) -> "SlicedSteps | None":
     """The steps in `n_jobs` processes; None where only one process can take them.
 
-    That is so if there are fewer than four potentials, and if code that is not the package's may
-    need all potentials at once: another net, objective or optimizer, a callback that is
-    called for every minibatch.
+    That is so if there are fewer than four potentials, and if code that is not the
+    package's may need all potentials at once: another net, objective or optimizer, a
+    callback that is called for every minibatch.
 
     Parameters
     ----------
