@@ -304,10 +304,12 @@ class NCFTransport(
     potential_choice_ : dict of str to float
         If ``potential="auto"`` compared both potentials, on held-out rows: fraction of
         mapped rows outside the support of the other side ("outside_network",
-        "outside_discrete", "outside_error"; 0.01 is that of new rows), and by how much
-        the discrete potential has a lower energy distance and a lower semi-dual risk
-        ("energy_gain", "energy_error", "risk_gain", "risk_error"; the errors are
-        standard errors). If the network leaves nothing to improve, these gains are 0.
+        "outside_discrete", "outside_error"; 0.01 is that of new rows), the energy
+        distance of the network's rows beyond its noise floor ("energy_network"), and by
+        how much the discrete potential has a lower energy distance and a lower semi-dual
+        risk ("energy_gain", "energy_error", "risk_gain", "risk_error"; the errors are
+        standard errors, of which "n_errors" are asked for). If the network leaves nothing
+        to improve, these gains are 0.
     n_outliers_ : ndarray of int of shape (2,)
         Number of distinct source and target rows that lie far outside the rest and were
         left out of the fit. They are mapped like all other rows.

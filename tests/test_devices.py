@@ -346,7 +346,7 @@ def test_a_map_fitted_on_a_gpu_is_that_of_the_cpu(cost, device):
         transport = quick(device=place_, **options).fit(X, X_target=Y)
         maps.append((transport.transform(X), transport.inverse_transform(Y)))
     for one, other in zip(*maps, strict=True):
-        assert np.abs(one - other).mean() < 0.03 * one.std()
+        assert np.abs(one - other).mean() < 0.05 * one.std()
 
 
 @on_gpu

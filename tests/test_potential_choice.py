@@ -10,6 +10,8 @@ from fits import quick as quick_network
 import sk_ncf
 from sk_ncf._flow.characteristics import CharacteristicFlow
 from sk_ncf._flow.transport_map import TransportMap
+from sk_ncf._samples.sample import unique_rows
+from sk_ncf._training import potential_choice
 from sk_ncf._training.potential_choice import Comparison
 from sk_ncf.diagnostics import MapQualityWarning
 from sk_ncf.metrics import l2_uvp
@@ -149,3 +151,19 @@ BASE = {"outside_network": 0.1, "outside_discrete": 0.01, "outside_error": 0.01}
 )
 def test_the_discrete_potential_must_be_better_and_not_worse(values, expected):
     assert Comparison(**values).discrete_is_better is expected
+
+
+@pytest.mark.parametrize(
+    ("n", "digits", "few"), [(150, 0, True), (150, 6, False), (900, 0, False)]
+)
+def test_few_rows_of_repeated_values_need_less_evidence(n, digits, few):
+    """Of few rows none could be shown by three standard errors."""
+    rng = np.random.default_rng(0)
+    X, Y = (rng.standard_normal((m, 3)).round(digits) for m in (n, n + 50))
+    samples = unique_rows(X), unique_rows(Y)
+    assert potential_choice._are_few_values(samples) == few
+    n_errors = potential_choice.N_ERRORS_REPEATED if few else potential_choice.N_ERRORS
+    found = Comparison(
+        energy_network=0.1, energy_gain=0.06, energy_error=0.06, n_errors=n_errors
+    )
+    assert found.discrete_is_better == few

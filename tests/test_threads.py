@@ -43,6 +43,9 @@ def test_many_threads_get_what_one_gets():
 @pytest.mark.skipif(
     "fork" not in multiprocessing.get_all_start_methods(), reason="no fork here"
 )
+@pytest.mark.skipif(
+    torch.accelerator.is_available(), reason="torch trains in no fork beside a GPU"
+)
 def test_a_forked_process_maps_and_fits_as_its_parent_does():
     script = Path(__file__).with_name("forked.py")
     result = subprocess.run(

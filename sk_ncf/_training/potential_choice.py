@@ -30,6 +30,9 @@ LEVEL = (
     0.99  # of the distances of held-out rows to the support, of which more is outside
 )
 N_ERRORS = 3.0  # by which the discrete potential must be better
+N_ERRORS_REPEATED = 0.5  # the same for few rows of repeated values,
+FEW_ROWS = 200  # which are so many in the smaller sample,
+REPEATED_SHARE = 2 / 3  # and so large a share of the weight in the median column
 N_ERRORS_WORSE = 2.0  # by which it must not be worse otherwise
 LEAST_OUTSIDE = 0.02  # decrease of the fraction of rows outside the support that counts
 LEAST_DISTANCE = (
@@ -59,6 +62,9 @@ class Comparison:
         How much lower it is for the discrete potential, and the standard error.
     risk_gain, risk_error : float
         How much lower the semi-dual risk of the discrete potential is, likewise.
+    n_errors : float
+        Standard errors by which the energy distance must be lower. Few rows with values
+        that repeat cannot show many, and a network does not return such values.
     """
 
     outside_network: float = 0.0
@@ -69,6 +75,7 @@ class Comparison:
     energy_error: float = 0.0
     risk_gain: float = 0.0
     risk_error: float = 0.0
+    n_errors: float = N_ERRORS
 
     @property
     def discrete_is_better(self) -> bool:
@@ -76,7 +83,7 @@ class Comparison:
         gain = self.outside_network - self.outside_discrete
         on_support = gain > max(LEAST_OUTSIDE, N_ERRORS * self.outside_error)
         nearer = self.energy_gain > max(
-            LEAST_DECREASE * self.energy_network, N_ERRORS * self.energy_error
+            LEAST_DECREASE * self.energy_network, self.n_errors * self.energy_error
         )
         farther = self.energy_gain < -N_ERRORS_WORSE * self.energy_error
         worse = self.risk_gain < -N_ERRORS_WORSE * self.risk_error
@@ -182,14 +189,17 @@ def _compare(
     of_network = outside(network)
     risk = held_out_risk(network, *rows, len(samples))
     energy, floor = _energy(risk, rows)
+    few_values = _are_few_values(samples[0])
     found = Comparison(
-        outside_network=_fraction(of_network, weights), energy_network=energy
+        outside_network=_fraction(of_network, weights),
+        energy_network=energy,
+        n_errors=N_ERRORS_REPEATED if few_values else N_ERRORS,
     )
     few_outside = found.outside_network < 1 - LEVEL + LEAST_OUTSIDE
     found.outside_discrete = found.outside_network
     if found.outside_network < at_least:
         return found
-    if few_outside and energy < NEAR_FLOOR * floor:
+    if few_outside and energy < NEAR_FLOOR * floor and not few_values:
         return found
     device = x.device
     flow = discrete_flow(
@@ -207,6 +217,23 @@ def _compare(
         setattr(found, f"{name}_gain", pair[0].item())
         setattr(found, f"{name}_error", pair[1].item())
     return found
+
+
+def _are_few_values(samples: tuple[Sample, Sample]) -> bool:
+    """Whether rows are few, and most columns of both samples repeat most values."""
+    if min(sample.n_rows for sample in samples) >= FEW_ROWS:
+        return False
+    return all(_repeated_share(sample) > REPEATED_SHARE for sample in samples)
+
+
+def _repeated_share(sample: Sample) -> float:
+    """Share of the weight in values that repeat, of the median column."""
+    least = 1.5 * sample.weight.sum() / sample.n_rows
+    shares = []
+    for column in np.asarray(sample.X[:]).T:
+        weight = np.bincount(np.unique(column, return_inverse=True)[1], sample.weight)
+        shares.append(weight[weight > least].sum() / sample.weight.sum())
+    return float(np.median(shares))
 
 
 def _tensor(rows: np.ndarray, like: Tensor) -> Tensor:
