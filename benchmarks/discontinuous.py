@@ -140,6 +140,7 @@ def main(argv=None):
         draw(options.picture)
         return
     print(f"{'pair, n, seed, method':<50} {'energy':>13} {'off, %':>11} seconds")
+    energies = {}
     for name, sides in PAIRS.items():
         if options.pairs and not any(word in name for word in options.pairs):
             continue
@@ -155,6 +156,7 @@ def main(argv=None):
                     if options.methods and method not in options.methods:
                         continue
                     energy, off, seconds = result(transport, case)
+                    energies.setdefault((n, method), []).extend(energy)
                     kind = f" ({transport.map_kind_})" if method == "auto" else ""
                     label = f"{name}, {n}, {seed}, {method}{kind}"
                     print(
@@ -162,6 +164,11 @@ def main(argv=None):
                         f"{off[0]:5.1f}/{off[1]:<5.1f} {seconds:7.1f}",
                         flush=True,
                     )
+    for (n, method), own in energies.items():
+        plan = energies.get((n, "exact plan"))
+        if plan is not None and method != "exact plan":
+            ratio = np.exp(np.mean(np.log(own) - np.log(plan)))
+            print(f"{n}, {method}: {ratio:.3f} x the exact plan, geometric mean")
 
 
 if __name__ == "__main__":
