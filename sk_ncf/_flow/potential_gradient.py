@@ -70,7 +70,7 @@ class ValueAndGradient(torch.autograd.Function):
                 torch.add(zs[layer - 1], act, alpha=1 / beta, out=zs[layer])
             else:
                 torch.mul(act, 1 / beta, out=zs[0])
-        u = _values(zs[-1], w, is_slice)
+        u = torch.bmm(zs[-1], w).squeeze(-1)
         h, g = pre, w.mT  # h reuses the memory of pre, which is no longer needed
         for layer in reversed(range(len(b))):
             torch.mul(g, slopes[layer], out=hs[layer])
@@ -127,15 +127,3 @@ class ValueAndGradient(torch.autograd.Function):
 def _transposed(b: Tensor, is_slice: bool) -> Tensor:
     """B', shape [L, K, W, d]; for a slice laid out as torch does it for several."""
     return b.mT.contiguous() if is_slice else b.mT
-
-
-def _values(z: Tensor, w: Tensor, is_slice: bool) -> Tensor:
-    """<w, z>, shape [K, n].
-
-    A batch of one has another order of summation than one of several. A slice of one
-    potential is computed twice, to round as it does among others.
-    """
-    if is_slice and len(z) == 1:
-        z, w = z.expand(2, -1, -1), w.expand(2, -1, -1)
-        return torch.bmm(z, w)[:1].squeeze(-1)
-    return torch.bmm(z, w).squeeze(-1)

@@ -228,18 +228,11 @@ def _behind(n: int, matrices: Tensor) -> Tensor:
 
 def _rotate(G: Tensor, basis: dict[int, Tensor]) -> Tensor:
     """Q_l' G Q_r."""
-    G = _product(basis[-2].mT, G) if -2 in basis else G
+    G = basis[-2].mT @ G if -2 in basis else G
     return G @ basis[-1] if -1 in basis else G
 
 
 def _rotate_back(G: Tensor, basis: dict[int, Tensor]) -> Tensor:
     """Q_l G Q_r'."""
-    G = _product(basis[-2], G) if -2 in basis else G
+    G = basis[-2] @ G if -2 in basis else G
     return G @ basis[-1].mT if -1 in basis else G
-
-
-def _product(Q: Tensor, G: Tensor) -> Tensor:
-    """Q G. The rounding of vectors is that of several, also for a batch of one."""
-    if G.dim() == 3 and G.shape[0] == G.shape[-1] == 1:
-        return (Q.expand(2, -1, -1) @ G.expand(2, -1, -1))[:1]
-    return Q @ G
