@@ -44,8 +44,7 @@ class BasePotential(nn.Module):
         Whether the foot y - v(y, 1) needs no refinement: that of a discrete potential, and
         of a network that has learned the refined inverse of an ensemble.
     n_together : int or None
-        Number of potentials that are trained together, if these are only a slice of them.
-        They then compute to the last bit what they would compute with the others.
+        Number of potentials that are trained together, if these are a slice of them.
     """
 
     n_potentials: int
@@ -174,8 +173,7 @@ class Potential(BasePotential):
 
     def _evaluate(self, s: Tensor) -> tuple[Tensor, Tensor]:
         weights = (self.input_weight, self.hidden_weight, self.output_weight)
-        is_slice = self.n_together is not None
-        return ValueAndGradient.apply(s, *weights, self.sharpness, is_slice)
+        return ValueAndGradient.apply(s, *weights, self.sharpness)
 
     def _rows_per_block(self) -> int:
         n_potentials, depth, _, width = self.input_weight.shape

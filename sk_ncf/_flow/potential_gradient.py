@@ -27,13 +27,7 @@ class ValueAndGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        s: Tensor,
-        b: Tensor,
-        a: Tensor,
-        w: Tensor,
-        beta: float,
-        is_slice: bool = False,
+        ctx: Any, s: Tensor, b: Tensor, a: Tensor, w: Tensor, beta: float
     ) -> tuple[Tensor, Tensor]:
         """u, shape [K, n], and p, shape [K, n, d].
 
@@ -51,8 +45,6 @@ class ValueAndGradient(torch.autograd.Function):
             Output weights.
         beta : float
             Sharpness of the activation.
-        is_slice : bool, default=False
-            Whether other potentials are trained elsewhere.
         """
         b = b.transpose(0, 1)  # layers first: each layer is contiguous in memory
         pre = torch.matmul(s, beta * b)  # beta times all B_l s, [L, K, n, W]
@@ -76,16 +68,16 @@ class ValueAndGradient(torch.autograd.Function):
             torch.mul(g, slopes[layer], out=hs[layer])
             if layer:
                 g = torch.baddbmm(g, hs[layer], hidden[layer - 1])
-        p = torch.matmul(h, _transposed(b[:, :, :-2], is_slice)).sum(0)
+        p = torch.matmul(h, b[:, :, :-2].mT).sum(0)
         ctx.save_for_backward(s, b, a, w, z, slope, h)
-        ctx.beta, ctx.is_slice = beta, is_slice
+        ctx.beta = beta
         return u, p
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(
         ctx: Any, cu: Tensor, cp: Tensor
-    ) -> tuple[Tensor | None, Tensor, Tensor, Tensor, None, None]:
+    ) -> tuple[Tensor | None, Tensor, Tensor, Tensor, None]:
         """Gradients of <cu, u> + <cp, p> by the arguments of :meth:`forward`.
 
         Parameters
@@ -114,16 +106,9 @@ class ValueAndGradient(torch.autograd.Function):
                 lam = torch.baddbmm(lam, alphas[layer], hidden[layer - 1].mT)
                 torch.bmm(zs[layer - 1].mT, alphas[layer], out=grads[layer - 1])
                 grads[layer - 1].baddbmm_(dzs[layer - 1].mT, hs[layer], alpha=1 / beta)
-        grad_s = None
-        if ctx.needs_input_grad[0]:
-            grad_s = torch.matmul(alpha, _transposed(b, ctx.is_slice)).sum(0)
+        grad_s = torch.matmul(alpha, b.mT).sum(0) if ctx.needs_input_grad[0] else None
         grad_b = torch.matmul(s.mT, alpha)
         grad_b[:, :, :d] += torch.matmul(cp.mT, h)
         grad_w = torch.bmm(zs[-1].mT, cu.unsqueeze(-1))
         grad_w += dzs[-1].sum(-2).unsqueeze(-1) / beta
-        return grad_s, grad_b.transpose(0, 1), grad_a, grad_w, None, None
-
-
-def _transposed(b: Tensor, is_slice: bool) -> Tensor:
-    """B', shape [L, K, W, d]; for a slice laid out as torch does it for several."""
-    return b.mT.contiguous() if is_slice else b.mT
+        return grad_s, grad_b.transpose(0, 1), grad_a, grad_w, None
