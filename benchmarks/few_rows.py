@@ -3,31 +3,36 @@
     git worktree add ../before 757dd93
     python benchmarks/few_rows.py --against ../before --data DIR --log few.jsonl
 
-60 to 300 rows of either side in 2 to 16 dimensions; every seed draws its own rows. Errors
-as in `speed.py`: the geometric mean of both directions, L2-UVP in percent. "kept" counts
-the seeds that keep the initialization, "harmful" those of them whose error is more than
-1.5 times the median of the seeds that do not: there training should have been trusted.
+Each sample has 60 to 300 rows of 2 to 16 features, and each seed draws new rows. Errors
+are those of `speed.py`: the geometric mean of both directions, L2-UVP in percent. "kept"
+counts the seeds whose fit returns the initialization. "harmful" counts those of them whose
+error is more than 1.5 times the median error of the other seeds.
 """
 
-import argparse
 import sys
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from problems import convex_problem, gaussian_problem, w2
-from results import grouped, read
-from speed import Timed, add_to_log, arrays_of, measured, timed_problem
+from results import grouped
+from speed import (
+    Group,
+    Timed,
+    all_results,
+    arrays_of,
+    chosen_groups,
+    parser,
+    timed_problem,
+)
 
 HARMFUL = 1.5
 W2_SIZES = (2, 60), (2, 150), (2, 300), (8, 150), (8, 300)
 CONVEX_SIZES = (4, 150), (16, 300)
 GAUSSIAN_SIZES = (4, 100), (16, 150)
-KEY = ("problem", "seed", "revision")
 
 
 def drawn(path, n, seed):
-    """Some rows of the Wasserstein-2 benchmark, others for every seed."""
+    """Random rows of the Wasserstein-2 benchmark, by seed."""
     case, rng = w2(path, None, seed), np.random.default_rng(seed)
     X, Y = (rng.permutation(rows)[:n] for rows in case[:2])
     return arrays_of(case._replace(X=X, X_target=Y))
@@ -85,32 +90,11 @@ HEADER = (
 
 def main(argv=None):
     """Fit, and print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--against", type=Path, required=True, help="another checkout")
-    parser.add_argument("--data", type=Path, help="folder of w2_d*.npz")
-    parser.add_argument("--problems", nargs="+", help="parts of names of problems")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[*range(20)])
-    parser.add_argument("--log", type=Path, help="results; a new call goes on")
-    options = parser.parse_args(argv)
-    checkouts = {
-        "before": options.against.resolve(),
-        "after": Path(__file__).resolve().parents[1],
-    }
-    rows = [] if options.log is None else read(options.log, KEY)
-    done = {(row["problem"], row["seed"]) for row in rows}
-    wanted = [
-        timed
-        for timed in problems(options.data)
-        if not options.problems or any(name in timed.name for name in options.problems)
-    ]
-    for timed in wanted:
-        for seed in (s for s in options.seeds if (timed.name, s) not in done):
-            new = measured(timed, seed, checkouts, {})
-            rows += new
-            add_to_log(options.log, new)
-    by_problem = grouped(rows, "problem")
+    options = parser(__doc__, [*range(20)]).parse_args(argv)
+    group = Group("few rows", time=1.0, error=0.9, problems=problems(options.data))
+    chosen = chosen_groups([group], options.problems)
+    wanted = [timed for group in chosen for timed in group.problems]
+    by_problem = grouped(all_results(wanted, options), "problem")
     print(HEADER)
     print("|---" * (HEADER.count("|") - 1) + "|")
     for timed in wanted:

@@ -219,40 +219,48 @@ def _mean(values):
     return float(np.exp(np.log(values).mean()))
 
 
-def main(argv=None):
-    """Fit, and print the table."""
+def parser(description, seeds):
+    """The command line of a comparison with another checkout."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--against", type=Path, required=True, help="another checkout")
     parser.add_argument("--data", type=Path, help="folder of w2_d*.npz")
     parser.add_argument(
         "--problems", nargs="+", help="parts of names of groups, problems"
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=seeds)
     parser.add_argument("--max-iter", type=int, help="steps, for a trial")
     parser.add_argument(
         "--log", type=Path, help="keep results here, and go on from them"
     )
-    options = parser.parse_args(argv)
+    return parser
+
+
+def all_results(problems, options):
+    """Results of both checkouts: those of the log, and the rest, which are added to it."""
     checkouts = {"before": options.against.resolve(), "after": HERE.parents[1]}
     params = {} if options.max_iter is None else {"max_iter": options.max_iter}
-    chosen = _chosen(groups(options.data), options.problems)
-    rows = (
-        []
-        if options.log is None
-        else read(options.log, ("problem", "seed", "revision"))
-    )
+    key = ("problem", "seed", "revision")
+    rows = [] if options.log is None else read(options.log, key)
     done = {(row["problem"], row["seed"]) for row in rows}
-    for timed in (timed for group in chosen for timed in group.problems):
+    for timed in problems:
         for seed in (s for s in options.seeds if (timed.name, s) not in done):
             new = measured(timed, seed, checkouts, params)
             rows += new
-            add_to_log(options.log, new)
+            _append(options.log, new)
+    return rows
+
+
+def main(argv=None):
+    """Fit, and print the table."""
+    options = parser(__doc__, [0, 1, 2]).parse_args(argv)
+    chosen = chosen_groups(groups(options.data), options.problems)
+    rows = all_results([timed for group in chosen for timed in group.problems], options)
     print("\n".join(table(chosen, rows)))
 
 
-def _chosen(groups, names):
+def chosen_groups(groups, names):
     """The groups that a name is part of; of the others, the problems that it is part of."""
     if not names:
         return groups
@@ -268,7 +276,7 @@ def _chosen(groups, names):
     return chosen
 
 
-def add_to_log(path, rows):
+def _append(path, rows):
     """Add results to a file, if there is one."""
     if path is not None:
         with path.open("a") as log:

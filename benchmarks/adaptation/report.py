@@ -104,7 +104,7 @@ def peers(rows):
     """In how many cases AdaptedClassifier is at least as accurate as its peers.
 
     The best adapter of skada is that with the highest mean over all cases; "each" is the
-    best one of each case, chosen with the labels of the held-out half.
+    adapter of skada that is most accurate in a case on its held-out rows.
     """
     cases = scores(rows)
     skada = {key: own for key, own in cases.items() if key[0].startswith("skada")}
@@ -130,7 +130,7 @@ def peers(rows):
 
 
 def at_least(own, other):
-    """Cases in which one is at most `SURE` below the other."""
+    """In how many cases the first is not clearly less accurate than the second."""
     gains = differences(own, other)
     return f"{sum(g >= -SURE for g in gains)} of {len(gains)}"
 

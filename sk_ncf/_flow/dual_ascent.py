@@ -28,8 +28,8 @@ from sk_ncf.costs import Cost, SquaredEuclidean
 __all__ = ["fit_discrete_potential"]
 
 EPSILON = 5e-4  # in units of the variance of the rows
-NEAREST = 5.0  # and at most in units of the squared distance of the nearest rows,
-LEAST_EPSILON = 2e-6  # but not less, in units of the variance
+NEAREST = 5.0  # upper bound of epsilon, in units of squared distances of nearest rows
+LEAST_EPSILON = 2e-6  # lower bound of epsilon, in units of the variance
 NEAR = 2.0  # times as large is the epsilon from which all rows are used
 COARSE_ROWS = 1024  # of each sample; enough for a larger epsilon
 N_STEPS = 4  # at most, at every epsilon but the last

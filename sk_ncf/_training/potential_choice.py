@@ -30,9 +30,9 @@ LEVEL = (
     0.99  # of the distances of held-out rows to the support, of which more is outside
 )
 N_ERRORS = 3.0  # by which the discrete potential must be better
-N_ERRORS_REPEATED = 0.5  # the same for few rows of repeated values,
-FEW_ROWS = 200  # which are so many in the smaller sample,
-REPEATED_SHARE = 2 / 3  # and so large a share of the weight in the median column
+N_ERRORS_REPEATED = 0.5  # the same, if rows are few and most values repeat
+FEW_ROWS = 200  # rows are few if the smaller sample has fewer than this
+REPEATED_SHARE = 2 / 3  # most values repeat if more of the weight is in repeated values
 N_ERRORS_WORSE = 2.0  # by which it must not be worse otherwise
 LEAST_OUTSIDE = 0.02  # decrease of the fraction of rows outside the support that counts
 LEAST_DISTANCE = (
