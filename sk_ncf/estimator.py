@@ -193,11 +193,11 @@ class NCFTransport(
         over all classes, at least 24 (32) of each, and a multiple of 8 if each class has
         its own map.
     learning_rate_init : float, default="auto"
-        Learning rate after the warm-up. "auto": 0.005 from 8 features on, smaller for
-        fewer (0.0037 for two).
+        Learning rate after the warm-up. "auto": 0.008 from 8 features on, smaller for
+        fewer (0.0059 for two).
     max_iter : int, default="auto"
         Gradient steps (not epochs) that a fit takes at most. "auto": more for larger
-        samples, 5 n^0.65 for few rows and 208 n^0.25 for many, between 30 and 5,000; n
+        samples, 4.5 n^0.65 for few rows and 190 n^0.25 for many, between 30 and 5,000; n
         is the harmonic mean of the numbers of distinct rows of both sides.
     early_stopping : bool, default=True
         Whether to hold out a validation split that selects the checkpoint and ends the

@@ -17,7 +17,7 @@ from sk_ncf._training.budget import (
     epoch_length,
     warmup_steps,
 )
-from sk_ncf._training.callbacks.learning_rate import PlateauCosine
+from sk_ncf._training.callbacks.learning_rate import LinearDecay
 from sk_ncf._training.defaults import resolve_settings
 
 SIZES = np.geomspace(2, 1e8, 200)
@@ -41,18 +41,19 @@ def test_balanced_size_is_that_of_equal_sides_with_the_same_variance():
 
 @pytest.mark.parametrize("n_steps", LENGTHS)
 def test_warm_up_ends_before_the_decay_and_patience_before_the_fit(n_steps):
-    schedule = PlateauCosine(n_steps)
+    schedule = LinearDecay(n_steps)
     assert schedule.warmup == warmup_steps(n_steps) <= max(1, 0.1 * n_steps)
+    assert schedule.warmup <= max(1, schedule.constant_share * n_steps)
     assert auto_patience(n_steps) >= 3 * min(MIN_EPOCH, epoch_length(n_steps))
     if n_steps >= 60:
-        assert auto_patience(n_steps) < schedule.constant_share * n_steps
+        assert schedule.warmup < auto_patience(n_steps) < n_steps - schedule.warmup
     assert 1 <= epoch_length(n_steps) <= n_steps
 
 
 @pytest.mark.parametrize("n_steps", LENGTHS)
 def test_rate_is_zero_at_the_end_of_the_budget_and_not_before(n_steps):
     net = SimpleNamespace(optimizer_=SimpleNamespace(param_groups=[{"lr": 1.0}]))
-    schedule = PlateauCosine(n_steps).initialize()
+    schedule = LinearDecay(n_steps).initialize()
     for _ in range(n_steps):
         schedule.on_batch_begin(net, training=True)
         assert net.optimizer_.param_groups[0]["lr"] > 0

@@ -12,7 +12,7 @@ from skorch.history import History
 from torch import nn
 
 from sk_ncf._flow.characteristics import CharacteristicFlow
-from sk_ncf._training.callbacks.learning_rate import PlateauCosine
+from sk_ncf._training.callbacks.learning_rate import LinearDecay
 from sk_ncf._training.callbacks.model_selection import ModelSelection, Stop
 from sk_ncf._training.callbacks.weight_average import WeightAverage
 from sk_ncf._training.held_out_risk import held_out_risk
@@ -24,40 +24,57 @@ PROBLEM = next(p for p in PROBLEMS if p.name == "gaussian")
 
 
 def _rates(schedule, n, bases=(0.5,), turn=None):
-    """Learning rates of `n` steps, shape (n, groups); told to decay at step `turn`."""
+    """Learning rates of `n` steps, shape (n, groups); shortened at step `turn`."""
     groups = [{"lr": base} for base in bases]
     net = SimpleNamespace(optimizer_=SimpleNamespace(param_groups=groups))
     schedule.initialize()
     rates = []
     for step in range(n):
         if step == turn:
-            schedule.start_decay()
+            schedule.shorten()
         schedule.on_batch_begin(net, training=True)
         rates.append([group["lr"] for group in groups])
     return np.array(rates)
 
 
-def test_rate_warms_up_rests_on_the_plateau_and_falls_to_zero():
-    rates = _rates(PlateauCosine(1000, warmup=100, constant_share=0.6), 1000)[:, 0]
+def test_rate_warms_up_stays_constant_and_falls_to_zero_along_a_line():
+    rates = _rates(LinearDecay(1000, warmup=100, constant_share=0.6), 1000)[:, 0]
     np.testing.assert_allclose(rates[:100], 0.5 * np.arange(1, 101) / 100)
     np.testing.assert_allclose(rates[100:600], 0.5)
-    assert (np.diff(rates[600:]) < 0).all()
-    assert rates[-1] < 1e-4
+    np.testing.assert_allclose(rates[600:], 0.5 * (1 - np.arange(400) / 400))
 
 
-def test_rate_decays_from_when_it_is_told_to_within_two_thirds_of_the_steps_so_far():
-    rates = _rates(PlateauCosine(10_000), 510, turn=300)[:, 0]
-    np.testing.assert_allclose(rates[100:300], 0.5)
-    assert rates[400] == pytest.approx(0.25, rel=1e-2)  # half of the cosine
+@pytest.mark.parametrize(
+    ("constant_share", "high"), [(0.2, 0.5), (0.01, 0.5 * 97 / 99)]
+)
+def test_a_shortened_decay_ends_within_two_thirds_of_the_steps_so_far(
+    constant_share, high
+):
+    schedule = LinearDecay(10_000, constant_share=constant_share)
+    rates = _rates(schedule, 510, turn=300)[:, 0]
+    np.testing.assert_allclose(rates[100:300].min(), rates[299])
+    assert rates[300] == pytest.approx(high)
+    np.testing.assert_allclose(rates[300:500], rates[300] * (1 - np.arange(200) / 200))
     np.testing.assert_allclose(rates[500:], 0, atol=1e-8)
 
 
+def test_a_decay_is_shortened_once_and_never_made_longer():
+    schedule = LinearDecay(100)
+    _rates(schedule, 90)
+    schedule.shorten()
+    assert schedule.end == 100
+    schedule = LinearDecay(10_000)
+    _rates(schedule, 400, turn=300)
+    schedule.shorten()
+    assert schedule.end == 500
+
+
 def test_rate_of_a_stream_never_falls():
-    assert _rates(PlateauCosine(None), 5000)[-1] == 0.5
+    assert _rates(LinearDecay(None), 5000)[-1] == 0.5
 
 
 def test_groups_keep_the_ratio_of_their_rates():
-    rates = _rates(PlateauCosine(300), 300, bases=(0.5, 0.1))
+    rates = _rates(LinearDecay(300), 300, bases=(0.5, 0.1))
     np.testing.assert_allclose(rates[:, 0], 5 * rates[:, 1])
 
 
@@ -115,7 +132,7 @@ def _select(
     x = PROBLEM.sample(400)
     weight = torch.full((1, 400), 1 / 400, dtype=torch.float64)
     flow = CharacteristicFlow(potential or Bent(PROBLEM.u), PROBLEM.cost)
-    schedule = PlateauCosine(max_steps, warmup=5).initialize()
+    schedule = LinearDecay(max_steps, warmup=5).initialize()
     average = WeightAverage(decay=0.0).initialize()
     risk = ModelSelection(
         schedule, average, patience, tol, early_stopping, rescale=rescale
@@ -212,9 +229,9 @@ def test_patience_ends_a_training_that_never_beat_its_start():
 
 
 @pytest.mark.parametrize("early_stopping", [True, False])
-def test_patience_ends_the_plateau_of_a_training_that_beat_its_start(early_stopping):
+def test_patience_shortens_a_training_that_beat_its_initialization(early_stopping):
     risk, _, _ = _select([0.1] + [0.5] * 9, 30, early_stopping=early_stopping)
-    assert (risk.schedule.turn is not None) == early_stopping
+    assert risk.schedule.shortened == early_stopping
 
 
 def test_the_budget_ends_the_training():
@@ -237,5 +254,5 @@ def test_the_expected_end_lies_between_the_soonest_and_the_latest():
 
 def test_the_end_of_a_decay_is_known():
     risk, _, _ = _select([0.1] + [0.3] * 5, patience=30, max_steps=10_000)
-    assert risk.schedule.turn is not None
+    assert risk.schedule.shortened
     assert risk.expected_end() == risk.schedule.end

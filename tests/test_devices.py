@@ -17,7 +17,7 @@ from sk_ncf._flow.characteristics import CharacteristicFlow
 from sk_ncf._flow.potential import Potential
 from sk_ncf._training import cuda_graphs, soap
 from sk_ncf._training.callbacks.gradient_clipping import ClipPerPotential
-from sk_ncf._training.callbacks.learning_rate import PlateauCosine
+from sk_ncf._training.callbacks.learning_rate import LinearDecay
 from sk_ncf._training.callbacks.model_selection import Stop
 from sk_ncf._training.callbacks.weight_average import WeightAverage
 from sk_ncf._training.devices import move_to_device, resolve_device
@@ -70,7 +70,7 @@ def _affine(cost=None):
 def _net(cost, objective="semi_dual"):
     flow = CharacteristicFlow(Potential(2, (8, 8)), cost)
     rules = [
-        ("schedule", PlateauCosine(100)),
+        ("schedule", LinearDecay(100)),
         ("clip", ClipPerPotential()),
         ("average", WeightAverage()),
     ]

@@ -27,7 +27,7 @@ def balanced_size(n_source: float, n_target: float) -> float:
 
 
 def auto_max_iter(n: float) -> int:
-    r"""Steps of a fit to n rows of each side, :math:`\min(5 n^{0.65}, 208 n^{1/4})`.
+    r"""Steps of a fit to n rows of each side, :math:`\min(4.5 n^{0.65}, 190 n^{1/4})`.
 
     More rows determine finer details of the map, and these take more steps to learn. The
     first power was measured on 256 to 4,096 rows in 2 to 64 dimensions: with so many steps,
@@ -35,14 +35,14 @@ def auto_max_iter(n: float) -> int:
     soon the sampling error. Many rows are seen too seldom to be overfitted: there the
     second power limits the time.
     """
-    return int(min(5_000, max(30, min(5 * n**0.65, 208 * n**0.25))))
+    return int(min(5_000, max(30, min(4.5 * n**0.65, 190 * n**0.25))))
 
 
 def auto_patience(max_iter: int) -> int:
-    """Steps without a better risk after which the learning rate decays: a third.
+    """Steps without a better risk after which training is shortened: a third.
 
-    That is longer than the warm-up and shorter than the plateau. A single evaluation is
-    noisy: there are at least three of them.
+    That is longer than the warm-up. A single evaluation is noisy: there are at least three
+    of them.
     """
     return max(3 * MIN_EPOCH, math.ceil(max_iter / 3))
 

@@ -89,13 +89,13 @@ def auto_settings(
 
 
 def auto_learning_rate(n_features: int) -> float:
-    r"""0.005 from 8 features on; smaller for fewer.
+    r"""0.008 from 8 features on; smaller for fewer.
 
     The activations are sharper in few dimensions
     (:func:`~sk_ncf._flow.potential.default_sharpness`),
     and so is the loss. The rate is proportional to :math:`1 / \sqrt{4 + 12 / d}`.
     """
-    return 5e-3 * min(
+    return 8e-3 * min(
         1.0, math.sqrt(default_sharpness(8) / default_sharpness(n_features))
     )
 

@@ -7,7 +7,7 @@ from skorch.callbacks import Callback, PrintLog
 
 from sk_ncf._training.callbacks.early_choice import EarlyChoice
 from sk_ncf._training.callbacks.gradient_clipping import ClipPerPotential
-from sk_ncf._training.callbacks.learning_rate import PlateauCosine
+from sk_ncf._training.callbacks.learning_rate import LinearDecay
 from sk_ncf._training.callbacks.model_selection import ModelSelection, Stop
 from sk_ncf._training.callbacks.progress import ProgressBar, TaskEvents, print_line
 from sk_ncf._training.callbacks.weight_average import WeightAverage
@@ -50,7 +50,7 @@ def make_model_selection(
     # The risk is what this objective minimises.
     by_risk = isinstance(make_objective(estimator.objective), SemiDual)
     return ModelSelection(
-        PlateauCosine(None if stream else settings.max_iter),
+        LinearDecay(None if stream else settings.max_iter),
         WeightAverage(),
         settings.n_iter_no_change,
         estimator.tol,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from sk_ncf._flow.characteristics import CharacteristicFlow
 from sk_ncf._training.callbacks.gradient_clipping import ClipPerPotential
-from sk_ncf._training.callbacks.learning_rate import PlateauCosine
+from sk_ncf._training.callbacks.learning_rate import LinearDecay
 from sk_ncf._training.callbacks.model_selection import ModelSelection
 from sk_ncf._training.callbacks.weight_average import WeightAverage
 from sk_ncf._training.cuda_graphs import runs_package_code_only
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["SlicedSteps", "sliced_steps"]
 
 LEAST = 2  # potentials of a process: products of a single one may be rounded otherwise
-OWN = ClipPerPotential, PlateauCosine, WeightAverage  # callbacks of a step
+OWN = ClipPerPotential, LinearDecay, WeightAverage  # callbacks of a step
 STEP_METHODS = "on_batch_begin", "on_grad_computed", "on_batch_end"
 
 

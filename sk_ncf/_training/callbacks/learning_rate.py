@@ -8,15 +8,15 @@ from skorch.callbacks import Callback
 
 from sk_ncf._training.budget import MAX_WARMUP, warmup_steps
 
-__all__ = ["PlateauCosine"]
+__all__ = ["LinearDecay"]
 
 
-class PlateauCosine(Callback):
-    """Learning rate: linear warm-up, constant plateau, then a cosine decay to zero.
+class LinearDecay(Callback):
+    """Learning rate: linear warm-up, constant, then a linear decay to zero.
 
-    :class:`ModelSelection` ends the plateau when the validation risk no longer improves.
-    At the latest it ends after a fixed share of the steps. The decay takes the remaining
-    steps, at most two thirds of the steps taken before it.
+    The decay begins after a fixed share of the steps. :class:`ModelSelection` shortens it
+    when the validation risk no longer improves: training then ends after two thirds of
+    the steps taken until then, at the latest.
 
     Parameters
     ----------
@@ -25,20 +25,22 @@ class PlateauCosine(Callback):
         never decays.
     warmup : int, default=None
         Steps of the warm-up. None: a tenth of `max_steps`, at most 100.
-    constant_share : float, default=0.6
-        Share of `max_steps` after which the decay begins at the latest.
+    constant_share : float, default=0.2
+        Share of `max_steps` after which the decay begins.
     """
 
     step: int
-    turn: int | None  # step at which the decay began
-    base: list[float] | None  # plateau rate of every parameter group
+    turn: int | None  # step at which the decay began, or was shortened
+    high: float  # relative learning rate at that step
+    shortened: bool
+    base: list[float] | None  # constant rate of every parameter group
     end: float  # last step
 
     def __init__(
         self,
         max_steps: int | None,
         warmup: int | None = None,
-        constant_share: float = 0.6,
+        constant_share: float = 0.2,
     ) -> None:
         self.max_steps = max_steps
         if warmup is None:
@@ -49,21 +51,26 @@ class PlateauCosine(Callback):
     def initialize(self) -> Self:
         """Back to step 0."""
         self.step, self.turn, self.base = 0, None, None
+        self.high, self.shortened = 1.0, False
         self.end = math.inf if self.max_steps is None else self.max_steps
         return self
 
-    def start_decay(self) -> None:
-        """End the plateau, unless it has ended before."""
-        if self.turn is None:
-            self.turn = self.step
-            self.end = min(self.end, self.step + max(1, 2 * self.step // 3))
+    def shorten(self) -> None:
+        """Decay from now on within two thirds of the steps so far; the first time only."""
+        if not self.shortened:
+            self.shortened = True
+            self._decay_until(self.step + max(1, 2 * self.step // 3))
+
+    def _decay_until(self, end: float) -> None:
+        self.high, self.turn = self.factor(), self.step
+        self.end = min(self.end, end)
 
     def factor(self) -> float:
-        """Learning rate of the next step, relative to that of the plateau."""
+        """Learning rate of the next step, relative to the constant one."""
         if self.turn is None:
             return min(1.0, (self.step + 1) / self.warmup)
         share = (self.step - self.turn) / max(1, self.end - self.turn)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+        return self.high * max(0.0, 1 - share)
 
     def slow_down(self, factor: float) -> None:
         """Multiply all later learning rates by a factor."""
@@ -81,8 +88,8 @@ class PlateauCosine(Callback):
         groups = net.optimizer_.param_groups
         if self.base is None:
             self.base = [group["lr"] for group in groups]
-        if self.step >= self.constant_share * self.end:
-            self.start_decay()
+        if self.turn is None and self.step >= self.constant_share * self.end:
+            self._decay_until(self.end)
         factor = self.factor()
         for group, base in zip(groups, self.base, strict=True):
             group["lr"] = base * factor

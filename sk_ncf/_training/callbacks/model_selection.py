@@ -10,7 +10,7 @@ from skorch.callbacks import Callback
 from torch import Tensor, nn
 
 from sk_ncf._flow.characteristics import CharacteristicFlow
-from sk_ncf._training.callbacks.learning_rate import PlateauCosine
+from sk_ncf._training.callbacks.learning_rate import LinearDecay
 from sk_ncf._training.callbacks.weight_average import WeightAverage
 from sk_ncf._training.held_out_risk import Risk
 
@@ -45,14 +45,15 @@ class ModelSelection(Callback):
 
     Parameters
     ----------
-    schedule : PlateauCosine
+    schedule : LinearDecay
     average : WeightAverage
     patience : int
-        Steps without a better risk of any class after which the learning rate decays.
+        Steps without a better risk of any class after which the decay of the learning
+        rate is shortened.
     tol : float
         Smaller improvements of the risk do not count.
     early_stopping : bool
-        Whether the learning rate may decay before the schedule says so.
+        Whether the decay may be shortened.
     margin : float, default=0.5
         Standard errors by which the risk of later weights may be worse than the best.
     doubt : float, default=1.0
@@ -66,7 +67,7 @@ class ModelSelection(Callback):
 
     def __init__(
         self,
-        schedule: PlateauCosine,
+        schedule: LinearDecay,
         average: WeightAverage,
         patience: int,
         tol: float = 0.0,
@@ -184,26 +185,29 @@ class ModelSelection(Callback):
             in_full = schedule.end == schedule.max_steps
             self.stop_reason = "max_iter" if in_full else "converged"
         elif (
-            stalled and schedule.turn is None and best_step == 0 and not diverging.any()
+            stalled
+            and not schedule.shortened
+            and best_step == 0
+            and not diverging.any()
         ):
             self.stop_reason = "initialization"
         elif stalled and not diverging.all():
-            schedule.start_decay()
+            schedule.shorten()
         if diverging.any() and self.stop_reason is None:
             self._restart(diverging, optimizer)
 
     def expected_end(self) -> float:
         """The step at which training will probably end, for a progress bar.
 
-        Until the learning rate decays, the number of steps left is the geometric mean of
+        Until the decay is shortened, the number of steps left is the geometric mean of
         the fewest and of the most.
         """
         schedule, step = self.schedule, self.schedule.step
-        if schedule.turn is not None or not self.early_stopping:
+        if schedule.shortened or not self.early_stopping:
             return schedule.end
         best_step = int(self.best_step.max())
         soonest = best_step + self.patience
-        if best_step > 0:  # then the learning rate decays first
+        if best_step > 0:  # then training ends after a shorter decay
             soonest += 2 * soonest // 3
         left = max(1, min(soonest, schedule.end) - step)
         return step + math.sqrt(left * (schedule.end - step))

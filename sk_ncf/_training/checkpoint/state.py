@@ -14,7 +14,7 @@ from sk_ncf._training.minibatches import PairSampler
 __all__ = ["restore_training_state", "training_state"]
 
 # Attributes of the callbacks that a step changes.
-SCHEDULE_STATE = ("step", "turn", "base", "end")
+SCHEDULE_STATE = ("step", "turn", "high", "shortened", "base", "end")
 AVERAGE_STATE = ("average", "step")
 SELECTION_STATE = ("kept_weights", "kept_step", "best_step", "n_restarts")
 RISKS = ("best", "kept")  # the row weights in them are recomputed
