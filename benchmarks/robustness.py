@@ -26,6 +26,7 @@ from problems import TOYS
 from threadpoolctl import threadpool_limits
 
 from sk_ncf import NCFTransport
+from sk_ncf._training.callbacks.model_selection import SURE
 from sk_ncf._training.defaults import auto_settings
 from sk_ncf._training.held_out_risk import held_out_risk
 from sk_ncf.costs._registry import COSTS
@@ -346,8 +347,9 @@ def own_verdict(estimator):
         return True, False
     risk = dict(estimator.net_.callbacks_)["held_out_risk"]
     start = risk.start.criterion().mean().item()
-    gain, _ = risk.start.gain(risk.measure())
-    return gain.mean().item() >= 0, not estimator.history_[-1]["valid_loss"] <= start
+    gain, error = (part.mean().item() for part in risk.start.gain(risk.kept))
+    no_worse = estimator.best_iter_ == 0 or gain > -SURE * error
+    return no_worse, not estimator.history_[-1]["valid_loss"] <= start
 
 
 HEADER = (

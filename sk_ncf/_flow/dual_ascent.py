@@ -96,12 +96,12 @@ def fit_discrete_potential(
             potential.g = few(y[None], y.new_ones(()))
         levels = levels[len(coarse) :]
     _ascend(potential, levels, sparse)
-    repeated = max(_repeated_share(weight_x), _repeated_share(weight_y)) > REPEATED
+    repeated = max(_heavy_share(weight_x), _heavy_share(weight_y)) > REPEATED
     potential.epsilon = (REPEATED_FACTOR if repeated else FACTOR) * potential.epsilon
     return potential
 
 
-def _repeated_share(weight: Tensor) -> float:
+def _heavy_share(weight: Tensor) -> float:
     """Share of the weight in rows that are much heavier than the mean."""
     return float(weight[weight > HEAVY / len(weight)].sum())
 

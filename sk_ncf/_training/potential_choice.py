@@ -223,10 +223,10 @@ def _are_few_values(samples: tuple[Sample, Sample]) -> bool:
     """Whether rows are few, and most columns of both samples repeat most values."""
     if min(sample.n_rows for sample in samples) >= FEW_ROWS:
         return False
-    return all(_repeated_share(sample) > REPEATED_SHARE for sample in samples)
+    return all(_repeated_value_share(sample) > REPEATED_SHARE for sample in samples)
 
 
-def _repeated_share(sample: Sample) -> float:
+def _repeated_value_share(sample: Sample) -> float:
     """Share of the weight in values that repeat, of the median column."""
     least = 1.5 * sample.weight.sum() / sample.n_rows
     shares = []
