@@ -26,6 +26,7 @@ from problems import TOYS
 from threadpoolctl import threadpool_limits
 
 from sk_ncf import NCFTransport
+from sk_ncf._flow.potential import Potential
 from sk_ncf._training.callbacks.model_selection import SURE
 from sk_ncf._training.defaults import auto_settings
 from sk_ncf._training.held_out_risk import held_out_risk
@@ -334,7 +335,7 @@ def behind_start(estimator, X, Y):
     ]
     weights = [torch.full(z.shape[:2], 1 / z.shape[1]).double() for z in sides]
     fitted = held_out_risk(flow, *sides, *weights)
-    flow.potential.reset()
+    flow.potential = Potential(X.shape[1], (8,), 1).double()  # u = 0 before training
     start = held_out_risk(flow, *sides, *weights)
     pairs = tuple(replace(r, gap=0 * r.gap) for r in (fitted, start)), (fitted, start)
     gains = (risk.gain(other) for risk, other in pairs)
