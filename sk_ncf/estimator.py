@@ -193,25 +193,26 @@ class NCFTransport(
         over all classes, at least 24 (32) of each, and a multiple of 8 if each class has
         its own map.
     learning_rate_init : float, default="auto"
-        Learning rate after the warm-up. "auto": 0.008 from 8 features on, smaller for
-        fewer (0.0059 for two).
+        Learning rate after the warm-up. It is constant until a fifth of `max_iter`, and
+        then falls linearly to zero (not in :meth:`partial_fit`). "auto": 0.008 from 8
+        features on, smaller for fewer (0.0059 for two).
     max_iter : int, default="auto"
-        Gradient steps (not epochs) that a fit takes at most. "auto": more for larger
-        samples, 4.5 n^0.65 for few rows and 190 n^0.25 for many, between 30 and 5,000; n
-        is the harmonic mean of the numbers of distinct rows of both sides.
+        Gradient steps (not epochs) that a fit takes at most. "auto": the smaller of
+        4.5 n^0.65 and 190 n^0.25, between 30 and 5,000; n is the harmonic mean of the
+        numbers of distinct rows of both sides.
     early_stopping : bool, default=True
         Whether to hold out a validation split that selects the checkpoint and ends the
         training when its risk has stopped improving. If False, all `max_iter` steps are
         taken and the checkpoint is selected on training rows.
     validation_fraction : float, default=0.1
         Fraction of the source rows, and of the target rows, that every ensemble member
-        holds out, each member other rows. At least 64 rows, a quarter of fewer than
-        256; at most 4,096 over all members.
+        holds out, each member other rows. At least 32 rows, a quarter of fewer than
+        128; at most 4,096 over all members.
     n_iter_no_change : int, default="auto"
         Gradient steps (not epochs) to wait for a better validation risk. Then the
-        learning rate decays to zero and the training ends; if nothing has been better
-        than the initialization by then, it ends at once. "auto": a third of `max_iter`,
-        at least 30.
+        learning rate falls to zero within two thirds of the steps taken so far, and the
+        training ends; if nothing has been better than the initialization by then, it
+        ends at once. "auto": a third of `max_iter`, at least 30.
     tol : float, default=0.0
         Smallest decrease of the validation risk that counts as an improvement. The risk
         is that of rows of unit variance, so it does not depend on the units of X. A fit
@@ -275,9 +276,9 @@ class NCFTransport(
         The skorch net after training; None if there were too few rows to train on, or
         after :func:`~sk_ncf.load`.
     history_ : skorch.history.History
-        Its record, one entry for about 100 gradient steps: training loss
-        ``train_loss``, validation risk ``risk``, and ``valid_loss``, by which weights
-        are selected. An empty list without training.
+        Its record, one entry for every epoch, a tenth of `max_iter` (10 to 250 gradient
+        steps): training loss ``train_loss``, validation risk ``risk``, and
+        ``valid_loss``, by which weights are selected. An empty list without training.
     n_iter_ : int
         Gradient steps taken.
     best_iter_ : int, or ndarray of int of shape (n_classes,)
@@ -516,7 +517,8 @@ class NCFTransport(
         Warns
         -----
         OutlierWarning
-            If rows lie far outside the rest (`n_outliers_`).
+            If rows far outside the rest (`n_outliers_`) have more than a tenth of the
+            variance of a feature.
         ConvergenceWarning
             If the training diverged or was interrupted, or if the map is the
             initialization (`map_kind_`).
@@ -766,8 +768,8 @@ class NCFTransport(
         Starts from :math:`y - \nabla H(\nabla u(y, 1))` and takes up to three damped
         fixed-point steps :math:`x \leftarrow y - \nabla H(\nabla u(x, 0))`, which make
         it a more exact inverse. A network that replaced an ensemble has learned their
-        result and takes none; the way there and back then ends 1 to 5 % of a standard
-        deviation from home.
+        result and takes none: a row that is mapped and mapped back is then 1 to 5 % of
+        a standard deviation from where it was.
 
         Parameters
         ----------
