@@ -159,17 +159,16 @@ class NCFTransport(
     default_domain : {"source", "target"}, default="source"
         Domain of rows that are given without `sample_domain`. With "target", rows seen
         after the fit are returned unchanged by :meth:`transform`, as domain adaptation
-        wants. When `X_target` is given, the rows of `X` in :meth:`fit` are source rows.
+        needs. When `X_target` is given, the rows of `X` in :meth:`fit` are source rows.
     potential : {"auto", "network", "discrete"}, default="auto"
         What the map is read from. "network": a trained network, which is smooth.
         "discrete": the exact entropic dual values of the rows, without a network. Its
-        map takes a row to a mean of few target rows, or to one of them if values
-        repeat, which is right where the optimal map
-        is discontinuous (gaps between clusters, repeated values), and less accurate than
-        the network where it is smooth. "auto": both are compared on held-out rows
-        (`potential_choice_`), and with the quantile mapping of each column; the network
-        in :meth:`partial_fit`, for a map that is shared by classes, and without
-        `early_stopping`.
+        map takes a row to a mean of few target rows, or to one of them if values repeat.
+        This is right if the optimal map is discontinuous (gaps between clusters,
+        repeated values), and less accurate than the network if it is smooth. "auto":
+        both are compared on held-out rows (`potential_choice_`), and with the quantile
+        mapping of each column; the network in :meth:`partial_fit`, for a map that is
+        shared by classes, and without `early_stopping`.
     max_potential_rows : int, default=4096
         Most rows of either side that a discrete potential keeps, in proportion to their
         weights. A file of it has up to 8 (d + 2) bytes for each of them and class: 0.13
