@@ -170,9 +170,9 @@ class NCFTransport(
         mapping of each column; the network in :meth:`partial_fit`, for a map that is
         shared by classes, and without `early_stopping`.
     max_potential_rows : int, default=4096
-        Most rows of either side that a discrete potential keeps, in proportion to their
-        weights. A file of it has up to 8 (d + 2) bytes for each of them and class: 0.13
-        MB for two features, 3.3 MB for 100.
+        Largest number of rows of each side that a discrete potential keeps, in proportion
+        to their weights. For every class a file has up to 8 (d + 2) bytes for each of
+        them: 0.13 MB in all for two features, 3.3 MB for 100.
     ensemble_size : int, default="auto"
         Number of potentials that are trained at the same time, each on another subset
         of the rows; the map is that of their mean, which has a smaller error on few
@@ -275,7 +275,7 @@ class NCFTransport(
         The skorch net after training; None if there were too few rows to train on, or
         after :func:`~sk_ncf.load`.
     history_ : skorch.history.History
-        Its record, one entry for every epoch, a tenth of `max_iter` (10 to 250 gradient
+        Its record, one entry for every epoch, a tenth of the fit (10 to 250 gradient
         steps): training loss ``train_loss``, validation risk ``risk``, and
         ``valid_loss``, by which weights are selected. An empty list without training.
     n_iter_ : int
