@@ -159,21 +159,20 @@ class NCFTransport(
     default_domain : {"source", "target"}, default="source"
         Domain of rows that are given without `sample_domain`. With "target", rows seen
         after the fit are returned unchanged by :meth:`transform`, as domain adaptation
-        wants. When `X_target` is given, the rows of `X` in :meth:`fit` are source rows.
+        needs. When `X_target` is given, the rows of `X` in :meth:`fit` are source rows.
     potential : {"auto", "network", "discrete"}, default="auto"
         What the map is read from. "network": a trained network, which is smooth.
         "discrete": the exact entropic dual values of the rows, without a network. Its
-        map takes a row to a mean of few target rows, or to one of them if values
-        repeat, which is right where the optimal map
-        is discontinuous (gaps between clusters, repeated values), and less accurate than
-        the network where it is smooth. "auto": both are compared on held-out rows
-        (`potential_choice_`), and with the quantile mapping of each column; the network
-        in :meth:`partial_fit`, for a map that is shared by classes, and without
-        `early_stopping`.
+        map takes a row to a mean of few target rows, or to one of them if values repeat.
+        This is right if the optimal map is discontinuous (gaps between clusters,
+        repeated values), and less accurate than the network if it is smooth. "auto":
+        both are compared on held-out rows (`potential_choice_`), and with the quantile
+        mapping of each column; the network in :meth:`partial_fit`, for a map that is
+        shared by classes, and without `early_stopping`.
     max_potential_rows : int, default=4096
-        Most rows of either side that a discrete potential keeps, in proportion to their
-        weights. A file of it has up to 8 (d + 2) bytes for each of them and class: 0.13
-        MB for two features, 3.3 MB for 100.
+        Largest number of rows of each side that a discrete potential keeps, in proportion
+        to their weights. For every class a file has up to 8 (d + 2) bytes for each of
+        them: 0.13 MB in all for two features, 3.3 MB for 100.
     ensemble_size : int, default="auto"
         Number of potentials that are trained at the same time, each on another subset
         of the rows; the map is that of their mean, which has a smaller error on few
@@ -193,25 +192,26 @@ class NCFTransport(
         over all classes, at least 24 (32) of each, and a multiple of 8 if each class has
         its own map.
     learning_rate_init : float, default="auto"
-        Learning rate after the warm-up. "auto": 0.008 from 8 features on, smaller for
-        fewer (0.0059 for two).
+        Learning rate after the warm-up. It is constant until a fifth of `max_iter`, and
+        then falls linearly to zero (not in :meth:`partial_fit`). "auto": 0.008 from 8
+        features on, smaller for fewer (0.0059 for two).
     max_iter : int, default="auto"
-        Gradient steps (not epochs) that a fit takes at most. "auto": more for larger
-        samples, 4.5 n^0.65 for few rows and 190 n^0.25 for many, between 30 and 5,000; n
-        is the harmonic mean of the numbers of distinct rows of both sides.
+        Gradient steps (not epochs) that a fit takes at most. "auto": the smaller of
+        4.5 n^0.65 and 190 n^0.25, between 30 and 5,000; n is the harmonic mean of the
+        numbers of distinct rows of both sides.
     early_stopping : bool, default=True
         Whether to hold out a validation split that selects the checkpoint and ends the
         training when its risk has stopped improving. If False, all `max_iter` steps are
         taken and the checkpoint is selected on training rows.
     validation_fraction : float, default=0.1
         Fraction of the source rows, and of the target rows, that every ensemble member
-        holds out, each member other rows. At least 64 rows, a quarter of fewer than
-        256; at most 4,096 over all members.
+        holds out, each member other rows. At least 32 rows, a quarter of fewer than
+        128; at most 4,096 over all members.
     n_iter_no_change : int, default="auto"
         Gradient steps (not epochs) to wait for a better validation risk. Then the
-        learning rate decays to zero and the training ends; if nothing has been better
-        than the initialization by then, it ends at once. "auto": a third of `max_iter`,
-        at least 30.
+        learning rate falls to zero within two thirds of the steps taken so far, and the
+        training ends; if nothing has been better than the initialization by then, it
+        ends at once. "auto": a third of `max_iter`, at least 30.
     tol : float, default=0.0
         Smallest decrease of the validation risk that counts as an improvement. The risk
         is that of rows of unit variance, so it does not depend on the units of X. A fit
@@ -275,9 +275,9 @@ class NCFTransport(
         The skorch net after training; None if there were too few rows to train on, or
         after :func:`~sk_ncf.load`.
     history_ : skorch.history.History
-        Its record, one entry for about 100 gradient steps: training loss
-        ``train_loss``, validation risk ``risk``, and ``valid_loss``, by which weights
-        are selected. An empty list without training.
+        Its record, one entry for every epoch, a tenth of the fit (10 to 250 gradient
+        steps): training loss ``train_loss``, validation risk ``risk``, and
+        ``valid_loss``, by which weights are selected. An empty list without training.
     n_iter_ : int
         Gradient steps taken.
     best_iter_ : int, or ndarray of int of shape (n_classes,)
@@ -516,7 +516,8 @@ class NCFTransport(
         Warns
         -----
         OutlierWarning
-            If rows lie far outside the rest (`n_outliers_`).
+            If rows far outside the rest (`n_outliers_`) have more than a tenth of the
+            variance of a feature.
         ConvergenceWarning
             If the training diverged or was interrupted, or if the map is the
             initialization (`map_kind_`).
@@ -766,8 +767,8 @@ class NCFTransport(
         Starts from :math:`y - \nabla H(\nabla u(y, 1))` and takes up to three damped
         fixed-point steps :math:`x \leftarrow y - \nabla H(\nabla u(x, 0))`, which make
         it a more exact inverse. A network that replaced an ensemble has learned their
-        result and takes none; the way there and back then ends 1 to 5 % of a standard
-        deviation from home.
+        result and takes none: a row that is mapped and mapped back is then 1 to 5 % of
+        a standard deviation from where it was.
 
         Parameters
         ----------

@@ -116,8 +116,8 @@ def neg_energy_distance(estimator: Any, X: ArrayLike, y: Labels | None = None) -
     """Minus the energy distances between mapped rows and the rows they should match.
 
     A scorer for ``scoring=`` of a search. The rows of X are mapped and compared with
-    target rows that the fit reserved, and these are mapped back and compared with X. Other
-    than :meth:`NCFTransport.score`, it can be compared between costs and objectives.
+    target rows that the fit reserved, and these are mapped back and compared with X. Unlike
+    :meth:`NCFTransport.score`, it can be compared between costs and objectives.
 
     Parameters
     ----------
@@ -142,10 +142,11 @@ def neg_energy_distance(estimator: Any, X: ArrayLike, y: Labels | None = None) -
 
 
 def neg_estimated_error(estimator: Any, X: ArrayLike, y: Labels | None = None) -> float:
-    """Minus the estimated error of the map in percent (:class:`~sk_ncf.Diagnostics`).
+    """Minus the estimated error of the map in percent.
 
-    A scorer for ``scoring=`` of a search, which can be compared between costs. It uses
-    target rows that the fit reserved. Takes longer than :func:`neg_energy_distance`.
+    The error is that of :class:`~sk_ncf.diagnostics.Diagnostics`. A scorer for
+    ``scoring=`` of a search, which can be compared between costs. It uses target rows
+    that the fit reserved. Takes longer than :func:`neg_energy_distance`.
 
     Parameters
     ----------
