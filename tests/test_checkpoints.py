@@ -21,10 +21,11 @@ from skorch.callbacks import Callback
 from threadpoolctl import threadpool_limits
 from torch import nn
 
-from sk_ncf._training import fit_session
+from sk_ncf._training import fit_session, results
 from sk_ncf._training.checkpoint import callback
 from sk_ncf._training.checkpoint.files import read_checkpoint, write_checkpoint
 from sk_ncf._training.net import NCFNet
+from sk_ncf._training.potential_choice import Comparison
 
 X, Y = two_samples()
 TWO = {"X": X, "X_target": Y}
@@ -191,11 +192,26 @@ def test_a_fit_that_died_ends_as_one_that_did_not(name, tmp_path):
     rows, params = FITS[name]
     whole = _fit(**params).fit(**rows)
     epochs = len(whole.history_)
-    # "patience" between its best epoch and the end of its plateau, others later.
+    # "patience" after its best epoch and before its decay is shortened, others later.
     epoch = 6 if name == "patience" else epochs - 1
     died = _crashed(_fit(**params, checkpoint_dir=tmp_path), rows, epoch)
     assert _resumed(died, rows) == epochs - epoch + 1  # the first had begun
     _same(died, whole)
+
+
+def test_a_fit_that_died_compares_with_a_discrete_potential_once(tmp_path, monkeypatch):
+    early = []
+
+    def compare(*args):
+        early.append(args[5] > 0)  # the comparison at the end is of any map
+        return Comparison()
+
+    monkeypatch.setattr(results, "compare_potentials", compare)
+    params = {"potential": "auto", "max_iter": 60, "n_iter_no_change": 60}
+    died = _crashed(_fit(**params, checkpoint_dir=tmp_path), epoch=10)
+    assert early == [True]  # after step 40, the end of epoch 8
+    assert _resumed(died) == 3
+    assert early == [True, False]
 
 
 def test_a_fit_may_die_more_than_once(tmp_path):

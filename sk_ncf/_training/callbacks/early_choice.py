@@ -36,7 +36,6 @@ class EarlyChoice(Callback):
         is_discrete: Callable[[CharacteristicFlow], bool],
     ) -> None:
         self.risk, self.is_discrete = risk, is_discrete
-        self.last_step = 0
 
     def on_epoch_end(
         self,
@@ -46,8 +45,9 @@ class EarlyChoice(Callback):
         **kwargs: Any,
     ) -> None:
         """Compare at the end of the first epoch after a fifth of the steps."""
-        schedule, before = self.risk.schedule, self.last_step
-        self.last_step = schedule.step
+        schedule = self.risk.schedule
+        # Of the schedule, so that a fit that a checkpoint continues compares once too.
+        before = schedule.step - net.history[-1]["train_batch_count"]
         first = max(MIN_STEPS, SHARE * (schedule.max_steps or 0))
         due = before < first <= schedule.step and self.risk.stop_reason is None
         # Processes that train together must all stop at the same step.
