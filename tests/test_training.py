@@ -117,6 +117,21 @@ def test_a_fit_interrupted_at_once_keeps_the_start():
     np.testing.assert_allclose(transport.transform(X), wanted)
 
 
+@pytest.mark.usefixtures("ctrl_c")
+def test_an_interruption_is_told_from_the_stop_of_a_callback_in_an_earlier_call(
+    monkeypatch,
+):
+    def stop():
+        raise KeyboardInterrupt
+
+    transport = quick(batch_size=16, callbacks=[At(1, stop)])
+    transport.partial_fit(X, X_target=Y)
+    monkeypatch.setattr(NCFNet, "train_step_single", lambda *_, **__: _interrupt())
+    with pytest.warns(ConvergenceWarning, match="interrupted after 1 steps"):
+        transport.partial_fit(X, X_target=Y)
+    assert transport.stop_reason_ == "interrupted"
+
+
 @pytest.mark.parametrize(
     ("objective", "cost"),
     [

@@ -110,6 +110,8 @@ class NCFNet(NeuralNet):
         A callback ends it as Ctrl-C does, by a KeyboardInterrupt. Its code raises it by a
         statement, whereas the signal of Ctrl-C may arrive at any instruction.
         """
+        if method_name == "on_train_begin":  # a stream trains the same net again
+            self.stopped_by_callback = False
         try:
             super().notify(method_name, **cb_kwargs)
         except KeyboardInterrupt as error:
