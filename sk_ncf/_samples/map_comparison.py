@@ -17,8 +17,7 @@ from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf._flow.separable_potential import Knots, SeparablePotential, fit_knots
 from sk_ncf._samples.paired_comparison import (
     energy_contributions,
-    variance_of_mean,
-    weighted_mean,
+    mean_difference,
     winsorised,
 )
 
@@ -89,13 +88,11 @@ def criteria(
         Units of the features in the energy distance.
     """
     (X, weight_x), (Y, weight_y) = source, target
-    weights = _tensors(weight_x / weight_x.sum(), weight_y / weight_y.sum())
-    head, foot = images.head / unit, images.foot / unit
-    of_x, from_y = energy_contributions(*_tensors(head, Y / unit), *weights)
-    of_y, from_x = energy_contributions(*_tensors(foot, X / unit), *weights[::-1])
-    energy = (of_x + from_x)[0].numpy(), (of_y + from_y)[0].numpy()
+    head, foot, x, y = _tensors(*(Z / unit for Z in (images.head, images.foot, X, Y)))
+    w_x, w_y = _tensors(weight_x / weight_x.sum(), weight_y / weight_y.sum())
+    of_x, of_y = energy_contributions((head, foot), (x, y), (w_x, w_y))
     risk = images.source_potential, -images.target_potential
-    return Criteria(risk, energy, (weight_x, weight_y))
+    return Criteria(risk, (of_x[0].numpy(), of_y[0].numpy()), (weight_x, weight_y))
 
 
 def criteria_of_initial_map(
@@ -151,14 +148,16 @@ def quantile_knots(
 
 
 def is_better(candidate: Criteria, other: Criteria, n_errors: float) -> bool:
-    """Whether a candidate is better, by the rule that selects trained weights.
+    """Whether the risk of a candidate is lower, by some standard errors.
+
+    None are needed if the energy distance is lower by two of its own, and two if it is
+    higher by two.
 
     Parameters
     ----------
     candidate, other : Criteria
     n_errors : float
-        Standard errors of the risk by which it must be lower, unless the energy distance
-        decides.
+        Standard errors of the risk if the energy distance differs by less.
     """
     (energy, energy_error), (gain, error) = _gains(candidate, other)
     if energy > N_ERRORS_ENERGY * energy_error:
@@ -191,8 +190,7 @@ def _gain(
     x, y = _tensors(values[0] - others[0], others[1] - values[1])
     if winsorise:
         x, y = winsorised(x, y, weight_x, weight_y)
-    difference = weighted_mean(x, weight_x) - weighted_mean(y, weight_y)
-    variance = variance_of_mean(x, weight_x) + variance_of_mean(y, weight_y)
+    difference, variance = mean_difference(x, y, weight_x, weight_y)
     return difference.item(), variance.sqrt().item()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-__all__ = ["energy_contributions", "variance_of_mean", "weighted_mean", "winsorised"]
+__all__ = ["energy_contributions", "mean_difference", "weighted_mean", "winsorised"]
 
 WINSORISED_AT = 5.0  # robust standard deviations from the median
 
@@ -21,8 +21,15 @@ def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
     return (weight * values).sum(-1)
 
 
-def variance_of_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Squared standard error of the weighted mean, shape [K]."""
+def mean_difference(
+    x: Tensor, y: Tensor, weight_x: Tensor, weight_y: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Mean of x minus mean of y, and the square of its standard error, shape [K]."""
+    difference = weighted_mean(x, weight_x) - weighted_mean(y, weight_y)
+    return difference, _variance_of_mean(x, weight_x) + _variance_of_mean(y, weight_y)
+
+
+def _variance_of_mean(values: Tensor, weight: Tensor) -> Tensor:
     deviation = values - weighted_mean(values, weight).unsqueeze(-1)
     return (weight * deviation).square().sum(-1)
 
@@ -60,6 +67,30 @@ def _quantiles(values: Tensor, weight: Tensor, *levels: float) -> Iterator[Tenso
 
 
 def energy_contributions(
+    images: tuple[Tensor, Tensor],
+    rows: tuple[Tensor, Tensor],
+    weights: tuple[Tensor, Tensor],
+) -> tuple[Tensor, Tensor]:
+    """Contributions of source and target rows to the energy distances, [K, n], [K, m].
+
+    They are summed over both directions: mapped source rows against target rows, and
+    target rows under the inverse against source rows.
+
+    Parameters
+    ----------
+    images : pair of Tensor of shape [K, n, d] and [K, m, d]
+        T(x) and T^-1(y).
+    rows : pair of Tensor of shape [K, n, d] and [K, m, d]
+        x and y.
+    weights : pair of Tensor of shape [K, n] and [K, m]
+    """
+    (head, foot), (x, y), (weight_x, weight_y) = images, rows, weights
+    of_x, from_y = _contributions(head, y, weight_x, weight_y)
+    of_y, from_x = _contributions(foot, x, weight_y, weight_x)
+    return of_x + from_x, of_y + from_y
+
+
+def _contributions(
     mapped: Tensor, reference: Tensor, weight: Tensor, weight_reference: Tensor
 ) -> tuple[Tensor, Tensor]:
     r"""Contributions of mapped rows and of reference rows to their energy distance.
@@ -69,15 +100,6 @@ def energy_contributions(
     plus the deviation of :math:`2 E|T(x) - y| - 2 E|T(x) - T(x')|` from its mean: the
     first order of Hoeffding's decomposition, which gives the standard error. The
     contributions of the reference rows have mean zero.
-
-    Parameters
-    ----------
-    mapped, reference : Tensor of shape [K, n, d] and [K, m, d]
-    weight, weight_reference : Tensor of shape [K, n] and [K, m]
-
-    Returns
-    -------
-    of_mapped, of_reference : Tensor of shape [K, n] and [K, m]
     """
     between = torch.cdist(mapped, reference)
     within = torch.cdist(mapped, mapped) @ weight.unsqueeze(-1)

@@ -11,7 +11,7 @@ from torch import Tensor
 from sk_ncf._flow.characteristics import CharacteristicFlow
 from sk_ncf._samples.paired_comparison import (
     energy_contributions,
-    variance_of_mean,
+    mean_difference,
     weighted_mean,
     winsorised,
 )
@@ -104,11 +104,8 @@ class Risk:
         self, values: tuple[Tensor, Tensor], weights: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Mean of the first minus mean of the second, and its standard error."""
-        (first, second), (weight, other_weight) = values, weights
-        variance = variance_of_mean(first, weight)
-        variance = variance + variance_of_mean(second, other_weight)
+        difference, variance = mean_difference(*values, *weights)
         error = (self._of_classes(variance) / self.ensemble_size).sqrt()
-        difference = weighted_mean(first, weight) - weighted_mean(second, other_weight)
         return self._of_classes(difference), error
 
     def where(self, classes: Tensor, other: "Risk") -> "Risk":
@@ -185,16 +182,10 @@ def held_out_risk(
 def _energy_contributions(
     flow: CharacteristicFlow, x: Tensor, y: Tensor, weight_x: Tensor, weight_y: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    r"""Contributions of rows to the energy distances, and the weights of these rows.
-
-    They are those of :func:`~sk_ncf._samples.paired_comparison.energy_contributions`,
-    summed over both directions.
-    """
+    """Contributions of some rows to the energy distances, and the weights of these."""
     (x, weight_x), (y, weight_y) = _subsample(x, weight_x), _subsample(y, weight_y)
-    head, foot = flow.head(x), flow.inverse(y, 3)
-    of_x, from_y = energy_contributions(head, y, weight_x, weight_y)
-    of_y, from_x = energy_contributions(foot, x, weight_y, weight_x)
-    return of_x + from_x, of_y + from_y, weight_x, weight_y
+    images, weights = (flow.head(x), flow.inverse(y, 3)), (weight_x, weight_y)
+    return *energy_contributions(images, (x, y), weights), *weights
 
 
 def _subsample(rows: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

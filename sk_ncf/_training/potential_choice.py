@@ -210,12 +210,10 @@ def _compare(
     differences = [a - b for a, b in zip(of_network, of_discrete, strict=True)]
     found.outside_error = _error(differences, weights)
     other = held_out_risk(flow, *rows, len(samples))
-    for name, pair in (
-        ("energy", risk.energy_gain(other)),
-        ("risk", risk.gain(other)),
-    ):
-        setattr(found, f"{name}_gain", pair[0].item())
-        setattr(found, f"{name}_error", pair[1].item())
+    found.energy_gain, found.energy_error = (
+        value.item() for value in risk.energy_gain(other)
+    )
+    found.risk_gain, found.risk_error = (value.item() for value in risk.gain(other))
     return found
 
 
