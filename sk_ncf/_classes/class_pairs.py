@@ -8,7 +8,7 @@ import numpy as np
 
 from sk_ncf._classes.classifiers import fitted_classifier
 from sk_ncf._classes.gaussian_maps import map_by_class
-from sk_ncf._classes.labels import common_classes, encode_labels
+from sk_ncf._classes.labels import common_classes, encode_labels, listed
 from sk_ncf._classes.pooling import ClassMoments, PooledSample, pooled_moments
 from sk_ncf._classes.pseudo_label_rounds import pseudo_label_rounds
 from sk_ncf._classes.pseudo_labels import predict_pseudo_labels
@@ -211,19 +211,13 @@ def _with_every_class(
         return target, y.codes
     warn(
         "No target row was predicted to be of these classes, which are mapped by the "
-        f"mean shift of the others: {_listed(labels, empty)}."
+        f"mean shift of the others: {listed(labels.classes[empty].tolist())}."
     )
     mine = np.isin(x.codes, empty)
     mapped = map_by_class(x, y, len(labels.classes))[mine].astype(target.X.dtype)
     X = np.concatenate([target.X, mapped])
     weight = np.concatenate([target.weight, x.weight[mine]])
     return Rows(X, weight), np.concatenate([y.codes, x.codes[mine]])
-
-
-def _listed(labels: ClassLabels, codes: np.ndarray) -> str:
-    names = labels.classes[codes].tolist()
-    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-    return f"{names[:20]}{more}"
 
 
 def _fit_classifiers(

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["common_classes", "encode_labels"]
+__all__ = ["common_classes", "encode_labels", "listed"]
 
 
 def common_classes(source: np.ndarray | None, target: np.ndarray | None) -> np.ndarray:
@@ -39,11 +39,12 @@ def _check_same(source: set[Any], target: set[Any]) -> None:
     only = [sorted(a - b, key=str) for a, b in ((source, target), (target, source))]
     raise ValueError(
         "Source and target must have the same classes. Only in the source (y): "
-        f"{_listed(only[0])}; only in the target (y_target): {_listed(only[1])}."
+        f"{listed(only[0])}; only in the target (y_target): {listed(only[1])}."
     )
 
 
-def _listed(values: list[Any], at_most: int = 20) -> str:
+def listed(values: list[Any], at_most: int = 20) -> str:
+    """The first values for a message, and how many more there are."""
     more = f" and {len(values) - at_most} more" if len(values) > at_most else ""
     return f"{values[:at_most]}{more}"
 
@@ -55,7 +56,7 @@ def encode_labels(name: str, labels: np.ndarray, classes: np.ndarray) -> np.ndar
     if (codes == -2).any():
         unknown = sorted(set(labels[codes == -2]), key=str)
         raise ValueError(
-            f"{name} must be among the classes of the fit, {_listed(classes.tolist())}, "
-            f"got {_listed(unknown)}."
+            f"{name} must be among the classes of the fit, {listed(classes.tolist())}, "
+            f"got {listed(unknown)}."
         )
     return codes

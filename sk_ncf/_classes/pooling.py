@@ -14,6 +14,7 @@ from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
 from sk_ncf._flow.gaussian_map import gaussian_map
+from sk_ncf._flow.moments import Moments
 from sk_ncf._flow.shrinkage import oracle_shrinkage
 from sk_ncf._samples.outliers import far_rows, weighted_quantile
 from sk_ncf._samples.sample import Sample, random_rows, unique_rows
@@ -26,7 +27,6 @@ N_FOLDS = 5
 N_STANDARD_ERRORS = 2.0  # by which a candidate must be better than a simpler one
 MAX_OPERATIONS = 2e8  # multiplications in a fold
 
-Moments = tuple[np.ndarray, np.ndarray]  # mean (d,), covariance (d, d)
 ClassMoments = tuple[Moments, Moments]  # of source and target
 
 

@@ -30,7 +30,6 @@ from sk_ncf.diagnostics._support import Support
 __all__ = [
     "FitData",
     "RowPair",
-    "SamplePair",
     "distinct_samples",
     "share_to_split",
 ]
@@ -39,7 +38,6 @@ MIN_TRAINING_ROWS = 4  # a class with fewer keeps its initial map
 
 RowPair = tuple[Rows | None, Rows | None]
 SupportPair = tuple[Support | None, Support | None]
-Moments = tuple[np.ndarray, np.ndarray]
 
 
 def distinct_samples(
