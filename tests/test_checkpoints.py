@@ -21,7 +21,7 @@ from skorch.callbacks import Callback
 from threadpoolctl import threadpool_limits
 from torch import nn
 
-from sk_ncf._training import fit_session, results
+from sk_ncf._training import budget, results
 from sk_ncf._training.checkpoint import callback
 from sk_ncf._training.checkpoint.files import read_checkpoint, write_checkpoint
 from sk_ncf._training.net import NCFNet
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Training diverged")
 def often(monkeypatch):
     """A checkpoint after every epoch, and an epoch every few steps."""
     monkeypatch.setattr(callback, "MIN_INTERVAL", 0.0)
-    monkeypatch.setattr(fit_session, "EPOCH", SHORT_EPOCH)
+    monkeypatch.setattr(budget, "MAX_EPOCH", SHORT_EPOCH)
 
 
 class Crash(Exception):
@@ -121,7 +121,7 @@ def long_fit(folder, callbacks=None, max_iter=LONG):
 
 def in_another_process(folder):
     """The same, where no fixture is."""
-    callback.MIN_INTERVAL, fit_session.EPOCH = 0.0, SHORT_EPOCH
+    callback.MIN_INTERVAL, budget.MAX_EPOCH = 0.0, SHORT_EPOCH
     long_fit(folder)
 
 

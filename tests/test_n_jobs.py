@@ -19,7 +19,7 @@ from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
 
 from sk_ncf import MMD, NCFNet, NCFTransport
-from sk_ncf._training import fit_session, forked
+from sk_ncf._training import budget, forked
 from sk_ncf._training.checkpoint import callback
 from sk_ncf._training.forked import forked_map, usable_jobs
 from sk_ncf._training.soap import SOAP
@@ -122,7 +122,7 @@ def test_a_fit_continues_from_the_checkpoint_of_another_number_of_processes(
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr(callback, "MIN_INTERVAL", 0.0)
-    monkeypatch.setattr(fit_session, "EPOCH", 12)
+    monkeypatch.setattr(budget, "MAX_EPOCH", 12)
     data, params = rows(2), {"max_iter": 60, "ensemble_size": 4}
 
     class Crash(Callback):

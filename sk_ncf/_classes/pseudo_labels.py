@@ -9,14 +9,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sk_ncf._classes.classifiers import fitted_classifier, new_classifier
 from sk_ncf._classes.gaussian_maps import map_by_class
 from sk_ncf._classes.pooling import PooledSample
+from sk_ncf._classes.pseudo_label_rounds import MAX_LABEL_WEIGHT, MAX_SOURCE_ROWS
 from sk_ncf._inputs.types import Classifier
 from sk_ncf._samples.sample import random_rows
 
 __all__ = ["PseudoLabels", "predict_pseudo_labels"]
 
 N_ROUNDS = 5  # of self-training, which labels a fifth of the rows in each
-MAX_SOURCE_ROWS = 2000  # that the classifier learns from
-MAX_LABEL_WEIGHT = 10  # weight of a target label, if a source row has weight 1
 
 
 class PseudoLabels(NamedTuple):

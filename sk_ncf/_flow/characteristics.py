@@ -10,11 +10,16 @@ from sk_ncf._flow.potential import BasePotential
 from sk_ncf.costs import Cost
 
 __all__ = [
+    "INVERSE_STEPS",
     "Characteristic",
     "CharacteristicFlow",
     "HopfLaxMinimum",
     "HopfLaxPoint",
 ]
+
+# Steps of descent from the foot: of the inverse map, and to the minimum in the
+# Hopf-Lax formula.
+INVERSE_STEPS, MINIMUM_STEPS = 3, 12
 
 
 @dataclass(frozen=True)
@@ -129,23 +134,22 @@ class CharacteristicFlow(nn.Module):
             return foot
         return self.hopf_lax_descent(foot, y, refinements).x if refinements else foot
 
-    def hopf_lax_minimum(self, y: Tensor, n_iter: int) -> HopfLaxMinimum:
+    def hopf_lax_minimum(self, y: Tensor) -> HopfLaxMinimum:
         r"""The Hopf-Lax formula :math:`u(y, 1) = \min_x u(x, 0) + c(x, y)`.
 
-        The search starts from the foot of y, or from y itself if the value is lower
-        there. A foot far from the minimum could otherwise be taken for it.
+        The search (:meth:`hopf_lax_descent`) starts from the foot of y, or from y itself
+        if the value is lower there. A foot far from the minimum could otherwise be taken
+        for it.
 
         Parameters
         ----------
         y : Tensor of shape [K, n, d]
-        n_iter : int
-            Steps of :meth:`hopf_lax_descent`.
         """
         foot = self.hopf_lax_descent(self.foot(y), y, 0)
         same = self.hopf_lax_descent(y, y, 0)
         lower = (foot.value <= same.value).unsqueeze(-1)
         start = torch.where(lower, foot.x, y)
-        found = self.hopf_lax_descent(start, y, n_iter)
+        found = self.hopf_lax_descent(start, y, MINIMUM_STEPS)
         return HopfLaxMinimum(foot.value, found.value)
 
     def characteristics(

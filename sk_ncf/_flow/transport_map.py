@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 from torch import Tensor
 
 from sk_ncf._flow.affine_map import AffineMap
-from sk_ncf._flow.characteristics import CharacteristicFlow
+from sk_ncf._flow.characteristics import INVERSE_STEPS, CharacteristicFlow
 from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf._inputs.errors import check_finite
 from sk_ncf.costs import Cost
@@ -61,12 +61,10 @@ class TransportMap:
         """T(x), shape (n, d)."""
         return self._map(X, codes, "source", "target", lambda flow, x: flow.head(x))
 
-    def inverse(
-        self, X: np.ndarray, codes: np.ndarray | None = None, refinements: int = 3
-    ) -> np.ndarray:
+    def inverse(self, X: np.ndarray, codes: np.ndarray | None = None) -> np.ndarray:
         """T^-1(y), shape (n, d)."""
         return self._map(
-            X, codes, "target", "source", lambda flow, y: flow.inverse(y, refinements)
+            X, codes, "target", "source", lambda flow, y: flow.inverse(y, INVERSE_STEPS)
         )
 
     def source_potential(
@@ -109,7 +107,7 @@ class TransportMap:
         for rows in self._chunks(len(Y)):
             y = self._tensor(frame.target.forward(Y[rows]), np.float64)
             with torch.no_grad():
-                minima.append(flow.hopf_lax_minimum(y, 12).minimum)
+                minima.append(flow.hopf_lax_minimum(y).minimum)
         source, minimum = torch.cat(sources, -1).mean(), torch.cat(minima, -1).mean()
         offsets = frame.offsets(X, frame.source, -1.0).mean()
         offsets += frame.offsets(Y, frame.target, 1.0).mean()

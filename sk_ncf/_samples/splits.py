@@ -144,14 +144,12 @@ def _reserve(
     )
 
 
-def _equally_weighted(
-    sample: Sample | None, at_most: int = MAX_RESERVED
-) -> np.ndarray | None:
+def _equally_weighted(sample: Sample | None) -> np.ndarray | None:
     """Rows in proportion to their weights, about as many as there are."""
     if sample is None:
         return None
     sample = sample.repeated()
-    n = min(len(sample), at_most)
+    n = min(len(sample), MAX_RESERVED)
     if np.ptp(sample.weight) <= 1e-12:
         if n == len(sample):
             return sample.X[:]

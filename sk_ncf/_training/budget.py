@@ -13,7 +13,7 @@ __all__ = [
 
 MIN_ROWS = 32  # fewer keep the initialization
 N_EPOCHS = 10  # evaluations of the validation risk in a fit, at least
-MIN_EPOCH = 10  # steps between two of them
+MIN_EPOCH, MAX_EPOCH = 10, 250  # steps between two of them
 MAX_WARMUP = 100
 
 
@@ -29,6 +29,7 @@ def balanced_size(n_source: float, n_target: float) -> float:
 def auto_max_iter(n: float) -> int:
     r"""Steps of a fit to n rows of each side, :math:`\min(4.5 n^{0.65}, 190 n^{1/4})`.
 
+    There are at least 30 and at most 5,000.
     More rows determine finer details of the map, and these take more steps to learn. The
     first power was measured on 256 to 4,096 rows in 2 to 64 dimensions: with so many steps,
     the error is within a few percent of that of the longest fits, which on few rows is
@@ -52,13 +53,13 @@ def warmup_steps(max_iter: int) -> int:
     return max(1, min(MAX_WARMUP, max_iter // 10))
 
 
-def epoch_length(n_steps: int, at_most: int = 250) -> int:
+def epoch_length(n_steps: int) -> int:
     """Steps between two evaluations of the validation risk.
 
-    There are ten in a fit of 100 steps or more. In short fits on few rows, one takes the
-    time of a step or two; in long ones on many rows, that of twenty.
+    There are at least ten in a fit of 100 steps or more. In short fits on few rows, one
+    takes the time of a step or two; in long ones on many rows, that of twenty.
     """
-    return min(at_most, n_steps, max(MIN_EPOCH, n_steps // N_EPOCHS))
+    return min(MAX_EPOCH, n_steps, max(MIN_EPOCH, n_steps // N_EPOCHS))
 
 
 def too_few_rows(n: float) -> bool:

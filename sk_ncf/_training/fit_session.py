@@ -66,8 +66,6 @@ from sk_ncf.objectives._registry import make_objective
 
 __all__ = ["FitSession"]
 
-EPOCH = 250  # most steps between two evaluations of the held-out risk
-
 
 class FitSession:
     """Everything between the validated rows and the fitted flow.
@@ -307,7 +305,7 @@ class FitSession:
         n_rows = self.data.n_training_of_largest_class()
         risk = make_model_selection(estimator, settings, n_rows, self.stream)
         n_steps = settings.max_iter
-        n_epochs = math.ceil(n_steps / epoch_length(n_steps, EPOCH))
+        n_epochs = math.ceil(n_steps / epoch_length(n_steps))
         net = build_net(
             estimator.skorch_net,
             MinibatchLoss(flow, self._objective()),
@@ -333,7 +331,7 @@ class FitSession:
             self.data.training_folds(1),
             self.data.training_frames(self.preconditioners),
             settings.batch_size,
-            epoch_length(self.n_steps, EPOCH),
+            epoch_length(self.n_steps),
             self.n_steps,
             self.rng.randint(2**31) + rank,
             torch.float32,

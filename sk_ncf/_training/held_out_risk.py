@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sk_ncf._flow.characteristics import CharacteristicFlow
+from sk_ncf._flow.characteristics import INVERSE_STEPS, CharacteristicFlow
 from sk_ncf._samples.paired_comparison import (
     energy_contributions,
     mean_difference,
@@ -147,14 +147,13 @@ def held_out_risk(
     weight_x: Tensor,
     weight_y: Tensor,
     ensemble_size: int = 1,
-    n_iter: int = 12,
 ) -> Risk:
     r"""Semi-dual risk of the potential on rows it was not trained on.
 
     .. math:: J(u) = E_x u(x, 0) - E_y \min_x [u(x, 0) + c(x, y)]
 
     A proper scoring rule for transport maps, lower is better (Hutter and Rigollet,
-    2021; Vacher and Vialard, 2022). The minimum is found in `n_iter` steps of descent
+    2021; Vacher and Vialard, 2022). The minimum is found by some steps of descent
     (:meth:`~sk_ncf._flow.characteristics.CharacteristicFlow.hopf_lax_minimum`).
 
     Parameters
@@ -166,13 +165,12 @@ def held_out_risk(
         Row weights that sum to one.
     ensemble_size : int, default=1
         Potentials of one class.
-    n_iter : int, default=12
 
     Returns
     -------
     Risk
     """
-    amortised, target = flow.hopf_lax_minimum(y, n_iter)
+    amortised, target = flow.hopf_lax_minimum(y)
     source = flow.potential(x, x.new_zeros(x.shape[:-1]))
     gap = amortised - target
     energy = _energy_contributions(flow, x, y, weight_x, weight_y)
@@ -184,7 +182,10 @@ def _energy_contributions(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Contributions of some rows to the energy distances, and the weights of these."""
     (x, weight_x), (y, weight_y) = _subsample(x, weight_x), _subsample(y, weight_y)
-    images, weights = (flow.head(x), flow.inverse(y, 3)), (weight_x, weight_y)
+    images, weights = (
+        (flow.head(x), flow.inverse(y, INVERSE_STEPS)),
+        (weight_x, weight_y),
+    )
     return *energy_contributions(images, (x, y), weights), *weights
 
 

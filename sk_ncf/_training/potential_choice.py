@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sk_ncf._flow.characteristics import CharacteristicFlow
+from sk_ncf._flow.characteristics import INVERSE_STEPS, CharacteristicFlow
 from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf._samples.sample import Sample
 from sk_ncf._training.discrete_flow import discrete_flow
@@ -183,7 +183,7 @@ def _compare(
 
     def outside(flow: CharacteristicFlow) -> tuple[Tensor, Tensor]:
         head = _distance(flow.head(x), kept_y) > limits[1]
-        foot = _distance(flow.inverse(y, 3), kept_x) > limits[0]
+        foot = _distance(flow.inverse(y, INVERSE_STEPS), kept_x) > limits[0]
         return head.to(x), foot.to(y)
 
     of_network = outside(network)

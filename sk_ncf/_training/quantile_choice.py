@@ -184,7 +184,7 @@ def _images(
     """Two samples under the map of one potential."""
     transport = TransportMap(flow, [frame])
     y = torch.from_numpy(frame.target.forward(Y))[None].float()
-    minimum = flow.hopf_lax_minimum(y, 12).minimum[0].double().numpy()
+    minimum = flow.hopf_lax_minimum(y).minimum[0].double().numpy()
     return Images(
         transport.forward(X),
         transport.inverse(Y),
