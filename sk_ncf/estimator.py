@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 
 from sk_ncf._classes.class_pairs import ClassLabels, class_pairs
+from sk_ncf._classes.labels import listed
 from sk_ncf._flow.fork_safety import one_thread_after_fork
 from sk_ncf._flow.transport_map import TransportMap
 from sk_ncf._inputs.errors import LARGEST_SETTING, as_array
@@ -635,12 +636,11 @@ class NCFTransport(
         self.history_ = [] if result.net is None else result.net.history
         self.n_iter_ = result.n_iter
         self.best_iter_: int | np.ndarray = result.best_iter
-        self.stop_reason_ = result.stop_reason
-        if session.n_potentials == 1:
-            self.best_iter_ = int(result.best_iter[0])
         self.map_kind_: str | np.ndarray = result.map_kind
         if session.n_potentials == 1:
+            self.best_iter_ = int(result.best_iter[0])
             self.map_kind_ = str(result.map_kind[0])
+        self.stop_reason_ = result.stop_reason
         self.n_outliers_ = session.n_outliers
         self.__dict__.pop("potential_choice_", None)
         if result.comparison is not None:
@@ -672,12 +672,10 @@ class NCFTransport(
     def _warn_of_small_classes(self, small: np.ndarray) -> None:
         if not self._maps_per_class():
             return
-        names = self.classes_[small].tolist()
-        more = f" and {len(names) - 20} more" if len(names) > 20 else ""
         warn(
             "Classes with too few rows to train on keep their initialization (the "
             "Gaussian map; for one row, or a cost that is not quadratic, the mean shift): "
-            f"{names[:20]}{more}."
+            f"{listed(self.classes_[small].tolist())}."
         )
 
     @_all_or_nothing
