@@ -232,9 +232,9 @@ class AdaptedClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         if not has_moved:
             self.adapted_ = "none"
             warn(
-                f"transport={self.transport!r} returned the source rows as they were, "
-                "and is wanted to map them to the target rows: the classifier is that "
-                "of the source rows."
+                f"transport={self.transport!r} returned the source rows as they were "
+                "instead of mapping them to the target rows: the classifier is that of "
+                "the source rows."
             )
         return rounds.samples(source, mapped)
 

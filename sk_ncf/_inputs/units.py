@@ -10,9 +10,7 @@ __all__ = ["warn_of_units"]
 
 MAX_ROWS = 65536  # that are looked at
 MIN_ROWS = 16  # with fewer nothing is compared
-EXACT = (
-    1e-4  # deviation of a mean, or of a standard deviation, that is scaled to 0 or 1
-)
+EXACT = 1e-4  # deviation of means from 0 and standard deviations from 1, if scaled
 FAR = 10.0  # ratio of a deviation to 1, if that of all features is far from 1
 FAR_MEDIAN = 30.0  # of a feature, in standard deviations
 ORDERS = 1000.0  # ratio of the spreads of every feature

@@ -119,7 +119,7 @@ def _rows_of_target(
 ) -> Rows | None:
     labelled = bool(estimator.class_conditional)
     if X_target is not None:
-        target = checked_target(estimator, X_target, ensure_min_samples=1)
+        target = checked_target(estimator, X_target)
         n = len(target)
         label = _target_labels(y_target, n) if labelled else None
         return Rows(target, checked_weight("target_weight", target_weight, n), label)
@@ -230,10 +230,7 @@ def checked_rows(
 
 
 def checked_target(
-    estimator: TransportEstimator,
-    X_target: ArrayLike,
-    ensure_min_samples: int = 1,
-    name: str = "X_target",
+    estimator: TransportEstimator, X_target: ArrayLike, name: str = "X_target"
 ) -> np.ndarray:
     """Target rows, with the same columns as the rows of X."""
     with errors_mention(name):
@@ -242,7 +239,6 @@ def checked_target(
             dtype=DTYPES,
             input_name=name,
             estimator=estimator,
-            ensure_min_samples=ensure_min_samples,
         )
     if rows.shape[1] != estimator.n_features_in_:
         raise ValueError(

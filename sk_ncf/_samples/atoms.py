@@ -7,9 +7,7 @@ from sk_ncf._samples.sample import Sample
 __all__ = ["REPORTED_SHARE", "SPLIT_MESSAGE", "weight_to_split"]
 
 REPORTED_SHARE = 0.05  # of the weight; less than this is not reported
-MIN_TARGET_SHARE = (
-    1e-3  # of the weight, of a target value that a source value can match
-)
+MIN_TARGET_SHARE = 1e-3  # of the weight, of a target value that can be matched
 MIN_ROWS = 50  # of each sample; fewer do not show which values are repeated
 N_STANDARD_ERRORS = 3.0  # by which two shares must differ
 

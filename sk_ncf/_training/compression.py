@@ -57,9 +57,8 @@ LARGEST_DISTANCE = 0.3, 0.7
 N_ERRORS = 3.0  # standard errors by which the held-out risk may be worse
 INVERSE_STEPS = 2  # of the inverse that the network learns
 
-Rows = Sequence[
-    tuple[Tensor, Tensor]
-]  # x and y of every class, [1, n, d] and [1, m, d]
+# x and y of every class, [1, n, d] and [1, m, d].
+Rows = Sequence[tuple[Tensor, Tensor]]
 
 
 class Agreement(NamedTuple):

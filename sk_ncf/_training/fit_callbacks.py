@@ -26,9 +26,8 @@ __all__ = [
 
 # Names of callbacks that are removed afterwards.
 SINGLE_FIT = ("sklearn", "checkpoint", "early_choice")
-Callbacks = list[
-    Any
-]  # of callbacks and of pairs of a name and one, as skorch takes them
+# Of callbacks and of pairs of a name and one, as skorch takes them.
+Callbacks = list[Any]
 
 
 def make_model_selection(

@@ -21,7 +21,5 @@ class FitResult:
     best_iter: np.ndarray  # (K,), one step for every class with its own potential
     stop_reason: str
     small: np.ndarray  # (K,) of bool: classes with too few rows to train on
-    map_kind: (
-        np.ndarray
-    )  # (K,) of str: "network", "discrete" or the kind of initial map
+    map_kind: np.ndarray  # (K,) of str, as in the estimator's `map_kind_`
     comparison: Comparison | None = None  # of the network and the discrete potential

@@ -26,18 +26,14 @@ __all__ = ["Comparison", "compare_potentials"]
 MAX_ROWS = 2048  # of a side that a discrete potential keeps for the comparison
 MAX_ROWS_SLOW_COST = 1024  # for costs without matrix products, not quadratic ones
 MAX_PAIRS = MAX_ROWS**2  # of kept rows, over the members that are compared
-LEVEL = (
-    0.99  # of the distances of held-out rows to the support, of which more is outside
-)
+LEVEL = 0.99  # quantile of held-out rows' distances to the support; more is outside
 N_ERRORS = 3.0  # by which the discrete potential must be better
 N_ERRORS_REPEATED = 0.5  # the same, if rows are few and most values repeat
 FEW_ROWS = 200  # rows are few if the smaller sample has fewer than this
 REPEATED_SHARE = 2 / 3  # most values repeat if more of the weight is in repeated values
 N_ERRORS_WORSE = 2.0  # by which it must not be worse otherwise
 LEAST_OUTSIDE = 0.02  # decrease of the fraction of rows outside the support that counts
-LEAST_DISTANCE = (
-    0.01  # per root of d: nearer rows are not outside, as repeated values are
-)
+LEAST_DISTANCE = 0.01  # per root of d; no nearer row is outside, if values repeat
 NEAR_FLOOR = 2 / 3  # of the noise floor: a lower energy distance cannot decrease surely
 LEAST_DECREASE = 0.25  # decrease of the energy distance that counts by itself
 

@@ -13,8 +13,8 @@ from sk_ncf._training.devices import rank_and_size
 
 __all__ = ["EarlyChoice"]
 
-# Share of the steps after which a network maps few rows outside the other side, if it
-# ever does: just below two epochs of ten.
+# Share of the steps after which a network maps few rows outside the support of the other
+# side, if it ever does: just below two epochs of ten.
 SHARE = 0.19
 MIN_STEPS = 40
 

@@ -19,9 +19,7 @@ __all__ = ["ModelSelection", "Stop"]
 
 MAX_RESTARTS = 6  # from the selected weights, after the risk has diverged
 SURE = 2.0  # standard errors by which the energy distance must be worse for a veto
-FACTOR_STEP = (
-    0.3  # difference of the factors that are tried; the limits are 1 - 2 and 1 + 1
-)
+FACTOR_STEP = 0.3  # between tried factors; the limits are 2 steps below 1 and 1 above
 
 Weights = dict[str, Tensor]
 
@@ -30,14 +28,14 @@ class ModelSelection(Callback):
     """Evaluates the averaged weights after every epoch, selects weights, and stops.
 
     For every class, the latest weights are selected whose held-out risk is within
-    `margin` standard errors of the best, or within two if their energy distance is lower
-    than that of the weights selected before. All differences are paired. The selected
-    weights are used if they are better than the initialization (and than the weights of
-    a warm start); otherwise these are used. Better means one of two things. The risk is
-    lower by `tol`, and by `doubt` standard errors, or together with the energy distance
-    by as much; if the energy distance is worse by two of its standard errors, the risk
-    must be lower by two of its own. Or the energy distance is lower by 2 - `doubt` of its
-    standard errors, and the risk not worse by two of its own.
+    `margin` standard errors of the best and a tenth of its gain, or within two if their
+    energy distance is lower than that of the weights selected before. All differences
+    are paired. The selected weights are used if they are better than the initialization
+    (and than the weights of a warm start); otherwise these are used. Better means one of
+    two things. The risk is lower by `tol`, and by `doubt` standard errors, or together
+    with the energy distance by as much; if the energy distance is worse by two of its
+    standard errors, the risk must be lower by two of its own. Or the energy distance is
+    lower by 2 - `doubt` of its standard errors, and the risk not worse by two of its own.
 
     If the risk of a class diverges, far above that of the initialization, training
     restarts from the selected weights with a third of the learning rate (with many
@@ -53,7 +51,8 @@ class ModelSelection(Callback):
     tol : float
         Smaller improvements of the risk do not count.
     early_stopping : bool
-        Whether the decay may be shortened.
+        Whether a risk that does not improve shortens the decay or, if nothing was better
+        than the initialization, ends the training.
     margin : float, default=0.5
         Standard errors by which the risk of later weights may be worse than the best.
     doubt : float, default=1.0
