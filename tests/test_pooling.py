@@ -140,3 +140,16 @@ def test_a_constant_feature_stays_constant():
     for k in range(N_CLASSES):
         X = samples[0][0][samples[0][2] == k]
         np.testing.assert_allclose(mapped(moments, k, X)[:, -1], 1, atol=1e-9)
+
+
+def test_a_class_of_outliers_only_is_not_pooled():
+    rng = np.random.RandomState(0)
+    codes = np.append(np.repeat(np.arange(10), 12), [10, 10])
+    centres = 6 * rng.standard_normal((11, 2))
+    X, Y = (centres[codes] + rng.standard_normal((122, 2)) for _ in range(2))
+    X[-2:] = [[0, 1e3], [1e3, 0]]  # each far from the class's median in a column
+    source = PooledSample(X, np.ones(122), codes)
+    target = PooledSample(Y, np.ones(122), codes, np.ones(122, dtype=bool))
+    moments = pooled_moments(source, target, 11)
+    assert moments.keys() == set(range(10))
+    assert all(np.isfinite(m).all() for pair in moments.values() for m in sum(pair, ()))

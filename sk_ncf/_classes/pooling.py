@@ -73,14 +73,20 @@ def pooled_moments(
     -------
     dict
         ((mean, covariance) of the source, of the target) by class. Large classes are
-        left out, and all classes if there are too few rows to select a candidate.
+        left out, classes whose source rows are all outliers, and all classes if there
+        are too few rows to select a candidate.
     """
     limit = MAX_ROWS_PER_FEATURE * source.X.shape[1]
     counts = [np.bincount(s.codes, s.weight, n_classes) for s in (source, target)]
     small = np.flatnonzero((np.min(counts, axis=0) < limit) & (counts[0] > 0))
     if len(small) < 2 or not counts[1][small].any():
         return {}
-    source, target = _distinct_rows(source, small), _distinct_rows(target, small)
+    source = _distinct_rows(source, small)
+    present, codes = np.unique(source.codes, return_inverse=True)
+    source, small = source._replace(codes=codes), small[present]
+    if not counts[1][small].any():
+        return {}
+    target = _distinct_rows(target, small)
     if len(target.X) < MIN_TARGET_ROWS:
         return {}
     scale = _feature_scales(source, target, len(small))
