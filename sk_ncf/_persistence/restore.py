@@ -82,7 +82,8 @@ def restored_estimator(state: State, classifiers: bool = True) -> NCFTransport:
     estimator.net_, estimator.preconditioners_ = None, preconditioners
     estimator._score_rows = _score_rows(state["score_rows"], d, n_classes)
     estimator._session = _session(estimator, labels, state)
-    _set_labels(estimator, labels)
+    estimator._labels = labels
+    estimator._set_class_attributes(labels)
     return estimator
 
 
@@ -159,18 +160,6 @@ def _check_seen(rows: Any, n_classes: int, d: int) -> None:
     checked_array("the classes of its classifiers' rows", codes, (len(X),), "i")
     if codes.min() < 0 or codes.max() >= n_classes:
         raise ModelFileError("its classifiers' rows have unknown classes")
-
-
-def _set_labels(estimator: NCFTransport, labels: ClassLabels | None) -> None:
-    estimator._labels = labels
-    if labels is None:
-        return
-    estimator.classes_ = labels.classes
-    estimator.pseudo_label_fraction_ = labels.pseudo_label_fraction
-    estimator.pseudo_label_accuracy_ = labels.pseudo_label_accuracy
-    if labels.per_class:
-        estimator.classifier_ = labels.classifier
-        estimator.target_classifier_ = labels.target_classifier
 
 
 def _flow(
