@@ -366,6 +366,14 @@ def test_rows_of_weight_zero_have_no_effect(exact):
     assert weighted.n_rows == 300
 
 
+def test_a_class_of_weight_zero_is_left_out():
+    X, Y, y = crossing_classes(300)
+    transport = start_map(class_conditional=True).fit(X, y, X_target=Y, y_target=y)
+    weights = {"sample_weight": y > 0, "target_weight": y < 2}
+    found = evaluated(transport, X, Y, y=y, y_target=y, **weights)
+    assert found.n_rows == 100  # those of class 1
+
+
 def test_single_precision_gives_the_same_verdict(exact):
     X, Y = normal(200, 1), normal(200, 2, shift=SHIFT)
     single = evaluated(exact, X.astype(np.float32), Y.astype(np.float32))

@@ -69,7 +69,9 @@ def equally_many(
     """
     kept = []
     for X, _, weight in samples:
-        if weight is not None:
+        if weight is not None and not weight.any():  # of one class
+            X = X[:0]
+        elif weight is not None:
             light = weight[weight <= REPORTED_SHARE * weight.sum()]
             unit = light.max() if light.any() else weight.mean()
             times = np.floor(weight / unit + rng.uniform(size=len(X)))
