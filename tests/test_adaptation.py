@@ -340,6 +340,13 @@ def test_a_weight_of_two_is_a_row_given_twice():
         )
 
 
+def test_a_class_of_weight_zero_is_no_class():
+    weight = (y < 2).astype(float)
+    adapted = logistic().fit(**GIVEN, sample_weight=weight)
+    assert adapted.classes_.tolist() == adapted.estimator_.classes_.tolist() == [0, 1]
+    assert adapted.predict_proba(X_target).shape == (len(X_target), 2)
+
+
 def test_rows_of_weight_zero_have_no_effect():
     weight = np.r_[np.ones(len(X)), np.zeros(3)]
     rows, labels = np.r_[X, np.full((3, 2), 1e6)], np.r_[y, [0, 1, 2]]

@@ -23,6 +23,8 @@ from sk_ncf._inputs.warn import warn
 
 __all__ = ["LabelledDomains", "labelled_domains"]
 
+ZERO_WEIGHT = "sample_weight must not be all zero in one of the domains."
+
 
 class LabelledDomains(NamedTuple):
     """Source and target rows with class indices; -1 for an unlabelled target row."""
@@ -78,23 +80,31 @@ def labelled_domains(
             "is None. The classifier is fitted to the source rows as they are."
         )
         return None
+    rows, weight, labels, is_source = (
+        part[weight > 0] for part in (rows, weight, labels, is_source)
+    )
+    if not is_source.any():
+        raise ValueError(ZERO_WEIGHT)
     classes = _source_classes(labels[is_source])
-    source = _sample(rows, weight, encode_labels("y", labels, classes), is_source)
-    target = _sample(rows, weight, encode_labels("y", labels, classes), ~is_source)
+    codes = encode_labels("y", labels, classes)
+    source, target = (
+        PooledSample(rows[mask].astype(np.float64), weight[mask], codes[mask])
+        for mask in (is_source, ~is_source)
+    )
     if X_target is not None:
         extra = checked_target(estimator, X_target)
         m = len(extra)
         given = np.full(m, None, dtype=object)
         if y_target is not None:
             given = checked_labels("y_target", y_target, m)
-        codes = encode_labels("y_target", given, classes)
+        given_codes = encode_labels("y_target", given, classes)
         target = PooledSample(
             np.concatenate([target.X, extra]),
             np.concatenate([target.weight, np.ones(m)]),
-            np.concatenate([target.codes, codes]),
+            np.concatenate([target.codes, given_codes]),
         )
-    if not len(source.X) or not len(target.X):
-        raise ValueError("sample_weight must not be all zero in one of the domains.")
+    if not len(target.X):
+        raise ValueError(ZERO_WEIGHT)
     return LabelledDomains(source, target, classes)
 
 
@@ -114,11 +124,3 @@ def _source_classes(labels: np.ndarray) -> np.ndarray:
             f"{classes.tolist()}."
         )
     return classes
-
-
-def _sample(
-    rows: np.ndarray, weight: np.ndarray, codes: np.ndarray, mask: np.ndarray
-) -> PooledSample:
-    """The rows of the mask, in float64, without those of weight zero."""
-    keep = mask & (weight > 0)
-    return PooledSample(rows[keep].astype(np.float64), weight[keep], codes[keep])
