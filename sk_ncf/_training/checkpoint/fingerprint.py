@@ -14,7 +14,7 @@ from sk_ncf._training.parameters import TransportParameters
 
 __all__ = ["hash_inputs"]
 
-FORMAT = b"sk_ncf checkpoint 2"
+FORMAT = b"sk_ncf checkpoint 3"  # of the state too: another one is not continued
 # Parameters that change no result, or whose effect is seen in the rows and weights.
 IGNORED_PARAMETERS = {
     "callbacks",
