@@ -234,6 +234,21 @@ def test_patience_shortens_a_training_that_beat_its_initialization(early_stoppin
     assert risk.schedule.shortened == early_stopping
 
 
+@pytest.mark.parametrize(
+    ("gain", "energy_gain", "better"),
+    [(5, 0, True), (5, -3, True), (1.5, -3, False), (50, -11, False), (-1, 3, True)],
+)
+def test_a_much_larger_energy_distance_outweighs_any_risk(gain, energy_gain, better):
+    """Gains over the initialization, in standard errors."""
+    one = torch.ones(1)
+    start = SimpleNamespace(
+        gain=lambda risk: (gain * one, one),
+        energy_gain=lambda risk: (energy_gain * one, one),
+    )
+    selection = ModelSelection(LinearDecay(100), WeightAverage(), 10)
+    assert selection._beats(start, None).item() == better
+
+
 def test_the_budget_ends_the_training():
     risk, _, _ = _select([0.1] * 9, max_steps=50)
     assert (risk.stop_reason, risk.schedule.step) == ("max_iter", 50)

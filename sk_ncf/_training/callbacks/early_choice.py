@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 
@@ -21,6 +22,8 @@ MIN_STEPS = 40
 
 class EarlyChoice(Callback):
     """Compares the weights selected so far with a discrete potential, once.
+
+    They are those of the initialization if no others are better yet.
 
     Parameters
     ----------
@@ -54,7 +57,7 @@ class EarlyChoice(Callback):
         if not due or rank_and_size(net)[1] > 1:
             return
         flow = copy.deepcopy(self.risk.flow).requires_grad_(False)
-        flow.load_state_dict(self.risk.kept_weights)
+        flow.load_state_dict(self.risk.weights_so_far(torch.tensor(False))[0])
         if self.is_discrete(flow.cpu()):
             self.risk.stop_reason = "discrete"
 

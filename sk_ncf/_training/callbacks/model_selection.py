@@ -19,6 +19,7 @@ __all__ = ["ModelSelection", "Stop"]
 
 MAX_RESTARTS = 6  # from the selected weights, after the risk has diverged
 SURE = 2.0  # standard errors by which the energy distance must be worse for a veto
+FAR = 10.0  # the same, for a veto against a risk that is surely lower
 FACTOR_STEP = 0.3  # between tried factors; the limits are 2 steps below 1 and 1 above
 
 Weights = dict[str, Tensor]
@@ -33,9 +34,11 @@ class ModelSelection(Callback):
     are paired. The selected weights are used if they are better than the initialization
     (and than the weights of a warm start); otherwise these are used. Better means one of
     two things. The risk is lower by `tol`, and by `doubt` standard errors, or together
-    with the energy distance by as much; if the energy distance is worse by two of its
-    standard errors, the risk must be lower by two of its own. Or the energy distance is
-    lower by 2 - `doubt` of its standard errors, and the risk not worse by two of its own.
+    with the energy distance by as much. If the energy distance is worse by two of its
+    standard errors, the risk must be lower by two of its own; it must not be worse by
+    ten, because the risk is too low if its minimum over x is not found. Or the energy
+    distance is lower by 2 - `doubt` of its standard errors, and the risk not worse by two
+    of its own.
 
     If the risk of a class diverges, far above that of the initialization, training
     restarts from the selected weights with a third of the learning rate (with many
@@ -277,6 +280,10 @@ class ModelSelection(Callback):
         """
         if self.rescale and (self.kept_step > 0).any():
             self.rescale_kept()
+        return self.weights_so_far(start_only)
+
+    def weights_so_far(self, start_only: Tensor) -> tuple[Weights, Tensor, Tensor]:
+        """The same, without a factor that minimises the held-out risk."""
         risk, weights, step = self.kept, self.kept_weights, self.kept_step
         for start in self.earlier:
             back = ~self._beats(start[0], risk)
@@ -296,6 +303,7 @@ class ModelSelection(Callback):
         total = gain * energy_error + energy_gain * error
         together = total > 3**0.5 * self.doubt * error * energy_error
         veto = (energy_gain < -SURE * energy_error) & (gain < SURE * error)
+        veto = veto | (energy_gain < -FAR * energy_error)
         by_risk = (gain > self.tol) & (alone | together) & ~veto
         by_energy = energy_gain > (2 - self.doubt) * energy_error
         by_energy = by_energy & (gain > self.tol - SURE * error)
