@@ -1,4 +1,5 @@
 import json
+import signal
 import subprocess
 import sys
 
@@ -23,6 +24,14 @@ def float64():
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(before)
+
+
+@pytest.fixture
+def ctrl_c():
+    """Python's own handler of Ctrl-C, which test workers and background jobs lack."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 NEW_PROCESS = """

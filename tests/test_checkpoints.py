@@ -231,14 +231,6 @@ def test_a_warm_start_that_died_goes_on_with_the_estimator_as_it_was(tmp_path):
     _same(died, whole)
 
 
-@pytest.fixture
-def ctrl_c():
-    """Python's own answer to SIGINT, which processes that run tests may not have."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("ctrl_c")
 def test_an_interrupted_fit_keeps_its_best_weights_and_goes_on_when_fitted_again(
     tmp_path,

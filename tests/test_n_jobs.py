@@ -308,6 +308,7 @@ def test_an_error_here_ends_the_other_processes(monkeypatch):
     assert time.monotonic() - start < 30
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_interruption_ends_the_other_processes_and_the_fit(monkeypatch):
     quick(n_jobs=2).fit(**rows(2))  # imports all
 
@@ -325,6 +326,7 @@ def test_an_interruption_ends_the_other_processes_and_the_fit(monkeypatch):
     assert time.monotonic() - start < 30
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_reaches_this_process_only(monkeypatch):
     """A terminal sends it to all."""
     in_child(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGINT))

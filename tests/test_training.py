@@ -76,14 +76,6 @@ def _interrupt():
     signal.raise_signal(signal.SIGINT)  # what Ctrl-C sends
 
 
-@pytest.fixture
-def ctrl_c():
-    """Python's own handler of Ctrl-C, which test workers may have replaced."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def _error(transport, rows):
     fresh = rows.sample_pairs(1000, random_state=1)
     return l2_uvp(transport.transform(fresh[0]), fresh[1])
