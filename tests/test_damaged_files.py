@@ -308,10 +308,10 @@ BY_CLASS = {
 NAMED = {
     "NaN weight": "input_weight must be finite",
     "infinite weight": "output_weight must be finite",
-    "wrong width": r"output_weight must be numbers of shape \(4, 16, 1\)",
-    "wrong depth": r"hidden_weight must be numbers of shape \(4, 1, 16, 16\)",
+    "wrong width": r"output_weight must be numbers of shape \(\d, 16, 1\)",
+    "wrong depth": r"hidden_weight must be numbers of shape \(\d, 1, 16, 16\)",
     "matrix of another shape": r"matrix .* shape \(2, 2\), got shape \(1, 2\)",
-    "more members": "4 potentials for 1 maps of 1000000000",
+    "more members": r"\d potentials for 1 maps of 1000000000",
     "more features": "1000000000",
     "array left over": "it has unused arrays",
     "parameter out of range": "max_iter.*-3",

@@ -16,7 +16,6 @@ from sk_ncf._training.held_out_risk import Risk
 
 __all__ = ["ModelSelection", "Stop"]
 
-
 MAX_RESTARTS = 6  # from the selected weights, after the risk has diverged
 SURE = 2.0  # standard errors by which the energy distance must be worse for a veto
 FAR = 10.0  # the same, for a veto against a risk that is surely lower
@@ -40,29 +39,25 @@ class ModelSelection(Callback):
     distance is lower by 2 - `doubt` of its standard errors, and the risk not worse by two
     of its own.
 
-    If the risk of a class diverges, far above that of the initialization, training
-    restarts from the selected weights with a third of the learning rate (with many
-    classes, the reduction is smaller). The seventh time it stops.
+    If the risk of a class diverges, training restarts from the selected weights with a
+    third of the learning rate (more of it with many classes), at most six times.
 
     Parameters
     ----------
     schedule : LinearDecay
     average : WeightAverage
     patience : int
-        Steps without a better risk of any class after which the decay of the learning
-        rate is shortened.
+        Steps without a better risk of any class after which training is shortened.
     tol : float
         Smaller improvements of the risk do not count.
     early_stopping : bool
-        Whether a risk that does not improve shortens the decay or, if nothing was better
-        than the initialization, ends the training.
+        Whether a risk that does not improve shortens or ends the training.
     margin : float, default=0.5
         Standard errors by which the risk of later weights may be worse than the best.
     doubt : float, default=1.0
         Standard errors by which the risk must be better than that of the initialization.
     rescale : bool, default=False
-        Whether the selected potential is multiplied by the factor that minimises the
-        held-out risk (:meth:`rescale_kept`).
+        Whether :meth:`rescale_kept` is called at the end.
     """
 
     device_attributes = ("start_weights", "kept_weights")
@@ -302,17 +297,15 @@ class ModelSelection(Callback):
         # The sum of two standard scores of correlation 1/2 has the variance 3.
         total = gain * energy_error + energy_gain * error
         together = total > 3**0.5 * self.doubt * error * energy_error
-        veto = (energy_gain < -SURE * energy_error) & (gain < SURE * error)
-        veto = veto | (energy_gain < -FAR * energy_error)
+        limit = torch.where(gain < SURE * error, SURE, FAR)
+        veto = energy_gain < -limit * energy_error
         by_risk = (gain > self.tol) & (alone | together) & ~veto
         by_energy = energy_gain > (2 - self.doubt) * energy_error
-        by_energy = by_energy & (gain > self.tol - SURE * error)
-        return by_risk | by_energy
+        return by_risk | (by_energy & (gain > self.tol - SURE * error))
 
     def __getstate__(self) -> dict[str, Any]:
         # Held-out rows and their values are not needed after the fit.
-        state = self.__dict__.copy()
-        return {k: v for k, v in state.items() if k not in _TRANSIENT}
+        return {k: v for k, v in vars(self).items() if k not in _TRANSIENT}
 
 
 _TRANSIENT = {"measure", "start", "best", "kept", "earlier", "flow"}
