@@ -335,7 +335,8 @@ def behind_start(estimator, X, Y):
     ]
     weights = [torch.full(z.shape[:2], 1 / z.shape[1]).double() for z in sides]
     fitted = held_out_risk(flow, *sides, *weights)
-    flow.potential = Potential(X.shape[1], (8,), 1).double()  # u = 0 before training
+    flow.potential = Potential(X.shape[1], (8,), 1).double()
+    flow.potential.reset()
     start = held_out_risk(flow, *sides, *weights)
     pairs = tuple(replace(r, gap=0 * r.gap) for r in (fitted, start)), (fitted, start)
     gains = (risk.gain(other) for risk, other in pairs)
