@@ -182,10 +182,8 @@ def _energy_contributions(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Contributions of some rows to the energy distances, and the weights of these."""
     (x, weight_x), (y, weight_y) = _subsample(x, weight_x), _subsample(y, weight_y)
-    images, weights = (
-        (flow.head(x), flow.inverse(y, INVERSE_STEPS)),
-        (weight_x, weight_y),
-    )
+    images = flow.head(x), flow.inverse(y, INVERSE_STEPS)
+    weights = weight_x, weight_y
     return *energy_contributions(images, (x, y), weights), *weights
 
 
