@@ -9,7 +9,7 @@ CLEAN = "clean"
 OWN = "sk_ncf"
 RIVALS = ("quantile", "linear", "exact plan")
 SAFE = ("no map", "linear")
-BEST_FACTOR, FLOOR_SHARE = 1.1, 0.25  # at most 1.1 x the best + a quarter of the floor
+BEST_FACTOR, FLOOR_SHARE = 1.1, 0.25  # of the best, and of the noise floor
 WORSE_SHARE = 0.1  # of the noise floor: more than that above counts as worse
 CORRUPT_FACTOR = 1.5
 
