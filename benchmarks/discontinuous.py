@@ -6,9 +6,9 @@
     python benchmarks/discontinuous.py --picture out.png     # network beside discrete
 
 Energy: 100 times the squared energy distance of 4,096 mapped fresh rows to 4,096 other
-fresh rows, forward / inverse. Off: percent of mapped rows farther from the training rows
-of the other side than 0.1 % of its own fresh rows are. CPU seconds of the fit. POT's exact
-plan (if it is installed) moves new rows as their nearest training row.
+fresh rows, forward / inverse. Off the support: percent of mapped rows farther from the
+training rows of the other sample than 0.1 % of its own fresh rows are. CPU seconds of the
+fit. POT's exact plan (if it is installed) moves new rows as their nearest training row.
 """
 
 import argparse
@@ -139,7 +139,8 @@ def main(argv=None):
     if options.picture:
         draw(options.picture)
         return
-    print(f"{'pair, n, seed, method':<50} {'energy':>13} {'off, %':>11} seconds")
+    head = f"{'pair, n, seed, method':<50} {'energy':>13} {'off the support, %':>19}"
+    print(f"{head} CPU seconds")
     energies = {}
     for name, sides in PAIRS.items():
         if options.pairs and not any(word in name for word in options.pairs):
@@ -161,7 +162,7 @@ def main(argv=None):
                     label = f"{name}, {n}, {seed}, {method}{kind}"
                     print(
                         f"{label:<50} {energy[0]:6.3f}/{energy[1]:<6.3f} "
-                        f"{off[0]:5.1f}/{off[1]:<5.1f} {seconds:7.1f}",
+                        f"{off[0]:13.1f}/{off[1]:<5.1f} {seconds:11.1f}",
                         flush=True,
                     )
     for (n, method), own in energies.items():

@@ -202,12 +202,12 @@ class Diagnostics:
     def __repr__(self) -> str:
         lines = [
             f"Diagnostics on {self.n_rows} source and {self.n_rows} target rows",
-            f"{'':<46}{'forward':>11}{'inverse':>11}",
+            f"{'':<50}{'forward':>11}{'inverse':>11}",
         ]
         for field in fields(DirectionDiagnostics):
             values = (getattr(d, field.name) for d in (self.forward, self.inverse))
             numbers = "".join(f"{value:>11.3g}" for value in values)
-            lines.append(f"{_HEADINGS[field.name]:<46}{numbers}")
+            lines.append(f"{_HEADINGS[field.name]:<50}{numbers}")
         lines.append(
             f"transport cost {self.transport_cost:.4g}, score {self.score:.4g}, "
             f"duality gap {self.gap:.2g} +- {self.gap_error:.1g} (units of the cost)"
@@ -229,5 +229,5 @@ _HEADINGS = {
     "residual": "Hamilton-Jacobi residual, units of the cost",
     "out_of_support": "fraction of rows outside the training support",
     "weight_to_split": "fraction of weight in values to be split",
-    "mapped_outside": "fraction of mapped rows off the other side",
+    "mapped_outside": "fraction of mapped rows outside the other sample",
 }
