@@ -235,7 +235,9 @@ class NCFTransport(
         search with `n_jobs`), on other systems than Linux, on a machine with a GPU that
         is not hidden (``CUDA_VISIBLE_DEVICES=""`` hides it), and for the steps of a
         training with a cost, objective, network or optimizer of your own, or with
-        `callbacks` that are called for every minibatch.
+        `callbacks` that are called for every minibatch. A fit that is called in another
+        thread than the main one, or in a daemon process (a worker of
+        ``multiprocessing.Pool``), uses one process, too.
     warm_start : bool, default=False
         Start from the weights of the last fit; its map is kept unless a better one is
         found.
