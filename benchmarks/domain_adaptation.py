@@ -5,11 +5,13 @@
     python benchmarks/domain_adaptation.py --quick      # what works, in minutes
     python benchmarks/domain_adaptation.py              # many hours on one core
     python benchmarks/domain_adaptation.py --tasks penguins --methods source ncf
-    python benchmarks/domain_adaptation.py --proportions --out out/proportions
+    python benchmarks/domain_adaptation.py --proportions
+    python benchmarks/domain_adaptation.py --others     # tasks listed after every choice
     python benchmarks/domain_adaptation.py --report     # the tables of what is there
 
-A result is a line of OUT/adaptation.jsonl; what is there is not run again, so that a
-run may be stopped and taken up. The tables are OUT/adaptation.md. Half of the target's
+A result is a line of OUT/adaptation.jsonl (adaptation_others.jsonl with --others, and so
+on); what is there is not run again, so that a run may be stopped and taken up. The
+tables are in the .md file beside it, whose path is printed last. Half of the target's
 rows judge and are seen by nothing else; labels are drawn from the other half. Tasks and
 methods whose packages are missing are skipped, with their names. One thread throughout.
 """
@@ -25,6 +27,7 @@ import numpy as np
 import torch
 from adaptation.guard import circular, discriminability, information
 from adaptation.methods import CLASSIFIERS, methods, model
+from adaptation.others import OTHERS
 from adaptation.report import KEY, write
 from adaptation.tasks import PROPORTIONS, TASKS, fewer, split
 from results import read
@@ -36,6 +39,7 @@ HERE = Path(__file__).resolve().parent
 QUICK_ROWS = 400  # of a side
 QUICK_STEPS = 100
 NONE = "none"  # labels, or classifier
+SETS = {"": TASKS, "proportions": PROPORTIONS, "others": OTHERS}
 
 
 def named(name, parts):
@@ -127,8 +131,7 @@ def run(options, path):
     }
     known = methods(**({"max_iter": QUICK_STEPS} if options.quick else {}))
     chosen = list(present(known, lambda m: m.rows, options.methods))
-    tasks = PROPORTIONS if options.proportions else TASKS
-    for task in present(tasks, lambda t: (t.name,), options.tasks):
+    for task in present(SETS[options.set], lambda t: (t.name,), options.tasks):
         pair = smaller(task.load()) if options.quick else task.load()
         for seed in options.seeds:
             for unit in units(options, pair, chosen):
@@ -185,11 +188,14 @@ def parse(argv):
     add("--classifiers", help="parts of classifier names")
     add("--seeds", type=int, help="of splits, labels and maps; default 0 1 2")
     add("--labels", help="target rows of a class with their class, or 'all'")
-    parser.add_argument(
+    tasks = parser.add_mutually_exclusive_group()
+    tasks = partial(tasks.add_argument, dest="set", action="store_const", default="")
+    tasks(
         "--proportions",
-        action="store_true",
+        const="proportions",
         help="targets in which every second class is rarer",
     )
+    tasks("--others", const="others", help="tasks listed after every choice")
     parser.add_argument("--quick", action="store_true", help="few rows, steps, seeds")
     parser.add_argument("--out", type=Path, default=HERE / "out")
     parser.add_argument("--retry", action="store_true", help="run what failed again")
@@ -206,14 +212,16 @@ def main(argv=None):
     """Run, then write the tables."""
     options = parse(argv)
     options.out.mkdir(parents=True, exist_ok=True)
-    name = "adaptation_quick" if options.quick else "adaptation"
-    path = options.out / f"{name}.jsonl"
+    parts = ["adaptation", options.set, "quick" if options.quick else ""]
+    path = options.out / ("_".join(filter(None, parts)) + ".jsonl")
     torch.set_num_threads(1)
     if not options.report:
         with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             run(options, path)
-    write(read(path, KEY), path.with_suffix(".md"))
+    tables = path.with_suffix(".md")
+    write(read(path, KEY), tables)
+    print(f"Tables: {tables}")
 
 
 if __name__ == "__main__":

@@ -146,3 +146,68 @@ def test_a_verdict_names_the_conditions_that_are_missed(benchmark, own, corrupt,
     rows.append(row | {"method": "sk_ncf", "energy": own})
     rows.append(rows[-1] | {"corruption": "target 20", "energy": corrupt})
     assert report.verdict(rows).text == text
+
+
+def test_other_tasks_are_adapted_and_their_tables_written(benchmark, capsys, tmp_path):
+    options = ["--others", "--tasks", "iris", "--classifiers", "logistic", "--quick"]
+    options += ["--methods", "source only", "AdaptedClassifier, no"]
+    benchmark("domain_adaptation").main([*options, "--out", str(tmp_path)])
+    *results, last = capsys.readouterr().out.splitlines()
+    assert len(results) == 3
+    assert all("iris, narrow -> wide sepals | 0" in line for line in results)
+    text = Path(last.removeprefix("Tables: ")).read_text()
+    assert "| AdaptedClassifier, no labels | none | 1 |" in text
+    assert "| fits | 1 |" in text
+
+
+def test_classes_of_the_other_tasks_are_those_of_both_sides(benchmark):
+    for task in benchmark("adaptation.others").OTHERS:
+        if task.missing():
+            continue
+        pair = task.load()
+        np.testing.assert_array_equal(np.unique(pair.ys), np.unique(pair.yt))
+        assert np.isfinite(pair.Xs).all(), task.name
+        assert np.isfinite(pair.Xt).all(), task.name
+
+
+def test_the_report_counts_right_choices_of_a_map(benchmark):
+    report = benchmark("adaptation.report")
+    accuracies = {  # of the source alone, the map, and the choice between them
+        "used, helps": (0.5, 0.7, 0.7),
+        "used, harms": (0.5, 0.4, 0.4),
+        "not used, harms": (0.5, 0.4, 0.5),
+        "no difference": (0.5, 0.5, 0.5),
+    }
+    methods = report.PLAIN[0], report.UNGUARDED, report.GUARDED
+    rows = [
+        dict(zip(report.KEY, (task, 0, method, "none", "SVC"), strict=True))
+        | {"accuracy": accuracy}
+        for task, values in accuracies.items()
+        for method, accuracy in zip(methods, values, strict=True)
+    ]
+    lines = [
+        line.strip("| ").split(" | ") for line in report.choices(rows).splitlines()
+    ]
+    assert lines[2:] == [
+        ["fits", "4"],
+        ["more accurate than source only", "1"],
+        ["less accurate", "1"],
+        ["least gain (used, harms, 0, SVC)", "-0.100"],
+        ["the map changes the accuracy", "3"],
+        ["... and the choice is right", "2"],
+        ["the map lowers the accuracy", "2"],
+        ["... and is used", "1"],
+    ]
+
+
+def test_the_report_compares_networks_on_the_seeds_of_both(benchmark):
+    report = benchmark("adaptation.report")
+    fits = [(report.GUARDED, 0, 0.8), (report.GUARDED, 1, 0.1)]
+    rows = [
+        dict(zip(report.KEY, ("crabs", seed, method, "none", "SVC"), strict=True))
+        | {"accuracy": accuracy, "fit_seconds": 2.0}
+        for method, seed, accuracy in [*fits, (report.NETWORKS, 0, 0.9)]
+    ]
+    assert report.networks(rows[:2]) == ""
+    last = report.networks(rows).splitlines()[-1]
+    assert last == "| crabs | SVC | 1 | 0.800 | 0.900 | 2 | 2 |"

@@ -28,6 +28,10 @@ from sk_ncf import AdaptedClassifier, NCFTransport
 
 MOST_ROWS = 2000  # of a side, for methods that solve for a plan
 HEAVIEST = 10  # weight of a labelled target row, where those are few
+# No name is a part of another, so that --methods can ask for each alone.
+GUARDED = "AdaptedClassifier, no labels"
+UNGUARDED = "AdaptedClassifier, no guard, no labels"
+NETWORKS = "AdaptedClassifier, networks, no labels"
 SOURCE, TARGET = 1, -2  # skada's convention
 
 
@@ -229,9 +233,17 @@ def ncf_per_class(split, classifier, **options):
     )
 
 
-def adapted_classifier(split, classifier, guard=True):
-    """AdaptedClassifier with its default, the Gaussian maps of the classes."""
-    fitted = AdaptedClassifier(classifier, guard=guard, random_state=split.seed)
+def adapted_classifier(split, classifier, guard=True, networks=None):
+    """AdaptedClassifier with the Gaussian maps of the classes, its default.
+
+    Or with networks: a dictionary of options of NCFTransport.
+    """
+    transport = None
+    if networks is not None:
+        transport = NCFTransport(random_state=split.seed, **networks)
+    fitted = AdaptedClassifier(
+        classifier, transport=transport, guard=guard, random_state=split.seed
+    )
     fitted.fit(split.Xs, split.ys, X_target=split.Xt, y_target=split.yt)
     return (Adapted(split.Xs, split.ys, fitted=fitted),)
 
@@ -242,16 +254,18 @@ def methods(**options):
     per_class = {"class_conditional": "per_class", **options}
     trained = partial(Method, adapt=adapted_classifier, asks_classifier=True)
     unguarded = partial(adapted_classifier, guard=False)
+    networks = partial(
+        adapted_classifier, networks={"class_conditional": True, **options}
+    )
     return [
         Method(("source only",), source_only),
         Method(("standardised per domain",), standardised),
         *(_skada(*entry) for entry in SKADA),
         *(_pot(*entry) for entry in POT),
         Method(("sk_ncf", "sk_ncf, frozen model"), partial(ncf, **options)),
-        trained(("AdaptedClassifier, no labels",), classes=True),
-        trained(
-            ("AdaptedClassifier, no labels, no guard",), adapt=unguarded, classes=True
-        ),
+        trained((GUARDED,), classes=True),
+        trained((UNGUARDED,), adapt=unguarded, classes=True),
+        trained((NETWORKS,), adapt=networks, classes=True),
         labelled(("target labels alone",), labels_alone),
         labelled(("source and labels",), pooled),
         trained(("AdaptedClassifier",), labels=True),

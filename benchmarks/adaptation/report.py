@@ -1,11 +1,12 @@
-"""Tables of the results: one a task, a summary, and how often the guard is right."""
+"""Tables of the results: a summary, what the guards choose, and one for each task."""
 
 from collections import defaultdict
-from statistics import mean
+from statistics import mean, median
 
 from results import grouped
 
 from adaptation.guard import RULES, decisions
+from adaptation.methods import GUARDED, NETWORKS, UNGUARDED
 
 KEY = ("task", "seed", "method", "labels", "classifier")
 PLAIN = ("source only", "none")
@@ -37,7 +38,9 @@ def write(rows, path):
     done = [row for row in rows if row["status"] == "ok"]
     parts = ["# Domain adaptation on real data", NOTES, "## Summary", summary(done)]
     parts += ["## Beside self-training and skada", peers(done)]
-    parts += ["## The guard", guard_table(done)]
+    parts += ["## AdaptedClassifier, fit by fit", choices(done)]
+    parts += ["## AdaptedClassifier with networks", networks(done)]
+    parts += ["## Signs that need no label", guard_table(done)]
     for (task,), of_task in grouped(done, "task").items():
         table = energies if "energy" in of_task[0] else accuracies
         parts += [f"## {task}", table(of_task)]
@@ -77,25 +80,25 @@ def energies(rows):
 
 
 def summary(rows):
-    """A line for each method: its gain over the source alone, and over the pool.
+    """A line for each method: its gains over the source alone, and over the pool.
 
     Gains are differences of mean accuracy over seeds, case by case: a case is a task
-    and a classifier.
+    and a classifier. "better / worse": cases that differ by more than SURE.
     """
     cases = scores(rows)
-    header = ["method", "labels", "cases", "accuracy", "gain over source only"]
-    header += ["least gain", "better / worse"]
-    header += [f"better / worse than {name}" for name in (POOLED, SELF_TRAINED)]
+    found = {name for name, _ in cases}
+    others = [name for name in (POOLED, SELF_TRAINED) if name in found]
+    header = ["method", "labels", "cases", "accuracy", "mean gain, median"]
+    header += [
+        f"better / worse (least gain) than {name}" for name in (PLAIN[0], *others)
+    ]
     lines = []
     for (method, labels), own in cases.items():
         gains = differences(own, cases.get(PLAIN, {}))
-        peers = [cases.get((name, labels), {}) for name in (POOLED, SELF_TRAINED)]
+        peers = (differences(own, cases.get((name, labels), {})) for name in others)
         lines.append(
-            [method, labels, len(own), f"{mean(own.values()):.3f}", *spread(gains)]
-            + [
-                counts(differences(own, peer))
-                for peer in (cases.get(PLAIN, {}), *peers)
-            ]
+            [method, labels, len(own), f"{mean(own.values()):.3f}"]
+            + [average(gains), *map(counts, (gains, *peers))]
         )
     return markdown(header, lines)
 
@@ -150,16 +153,83 @@ def differences(own, other):
     return [own[case] - other[case] for case in own if case in other]
 
 
-def spread(gains):
-    """Mean and least."""
-    return [f"{f(gains):+.3f}" for f in (mean, min)] if gains else ["-", "-"]
+def average(gains):
+    """Mean and median."""
+    return f"{mean(gains):+.3f}, {median(gains):+.3f}" if gains else "-"
 
 
 def counts(gains):
-    """How many are clearly above and below zero."""
+    """How many are clearly above and below zero, and the least."""
     if not gains:
         return "-"
-    return f"{sum(g > SURE for g in gains)} / {sum(g < -SURE for g in gains)}"
+    better, worse = sum(g > SURE for g in gains), sum(g < -SURE for g in gains)
+    return f"{better} / {worse} ({min(gains):+.3f})"
+
+
+def fits(rows, method, value="accuracy"):
+    """A value of a method without labels by task, seed and classifier."""
+    return {
+        tuple(row[k] for k in ("task", "seed", "classifier")): row[value]
+        for row in rows
+        if (row["method"], row["labels"]) == (method, "none") and "accuracy" in row
+    }
+
+
+def choices(rows):
+    """Single fits without labels: gains, and whether the choice of a map was right.
+
+    The choice is right if the accuracy is that of the better one of the source alone and
+    the map without the guard. Counted are fits in which these differ by more than SURE.
+    """
+    plain, own, mapped = (fits(rows, m) for m in (PLAIN[0], GUARDED, UNGUARDED))
+    gains = {key: own[key] - plain[key] for key in own if key in plain}
+    if not gains:
+        return ""
+    least = min(gains, key=gains.get)
+    case = ", ".join(map(str, least))
+    lines = [
+        ["fits", len(gains)],
+        ["more accurate than source only", sum(g > SURE for g in gains.values())],
+        ["less accurate", sum(g < -SURE for g in gains.values())],
+        [f"least gain ({case})", f"{gains[least]:+.3f}"],
+    ]
+    changed = {
+        key: mapped[key] - plain[key]
+        for key in gains
+        if key in mapped and abs(mapped[key] - plain[key]) > SURE
+    }
+    if changed:
+        right = sum(gains[key] >= max(g, 0) - SURE for key, g in changed.items())
+        harmful = [key for key, g in changed.items() if g < 0]
+        used = sum(gains[key] < -SURE for key in harmful)
+        lines += [
+            ["the map changes the accuracy", len(changed)],
+            ["... and the choice is right", right],
+            ["the map lowers the accuracy", len(harmful)],
+            ["... and is used", used],
+        ]
+    return markdown(["without target labels", "number"], lines)
+
+
+def networks(rows):
+    """Means over the fits that were run with Gaussian maps and with networks."""
+    values = [
+        fits(rows, method, value)
+        for value in ("accuracy", "fit_seconds")
+        for method in (GUARDED, NETWORKS)
+    ]
+    cases = defaultdict(list)
+    for task, seed, classifier in values[1]:
+        if (task, seed, classifier) in values[0]:
+            cases[task, classifier].append((task, seed, classifier))
+    lines = []
+    for case, keys in cases.items():
+        means = [mean(of_fit[key] for key in keys) for of_fit in values]
+        lines.append([*case, len(keys), *(f"{m:.3f}" for m in means[:2])])
+        lines[-1] += [f"{seconds:.2g}" for seconds in means[2:]]
+    header = ["task", "classifier", "seeds", "Gaussian maps (default)", "networks"]
+    header += ["fit, s", "networks: fit, s"]
+    return markdown(header, lines) if lines else ""
 
 
 def guard_table(rows):
