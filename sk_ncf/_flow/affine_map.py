@@ -11,6 +11,7 @@ __all__ = ["AffineMap"]
 
 MAPPED_RADIUS = 1.25  # in radii of the training rows; the network is used within it
 FAR_RADIUS = 1.5  # in radii of the training rows; rows outside are called far
+BOX_MARGIN = 0.25  # of the range of a feature, on both sides of it
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,9 @@ class AffineMap:
     matrix: np.ndarray  # (d, d)
     inverse_matrix: np.ndarray  # (d, d)
     radius: float = np.inf  # of the training rows around the mean, in the new variables
+    box: np.ndarray | None = (
+        None  # (2, d), least and largest values of the training rows
+    )
 
     def forward(self, X: RowArray) -> np.ndarray:
         """Rows in the new variables, shape (n, d), float64."""
@@ -42,13 +46,35 @@ class AffineMap:
         mean = self.mean + (old_mean - new_mean @ inverse) @ self.inverse_matrix
         return AffineMap(mean, self.matrix @ matrix, inverse @ self.inverse_matrix)
 
-    def with_radius_of(self, samples: Iterable[WeightedRows]) -> "AffineMap":
-        """This map with the radius of the samples, or its own radius if it is larger."""
-        own = self.radius if np.isfinite(self.radius) else 0.0
-        parts = (s.X[part] for s in samples for part in _chunks(s.X, 65536))
-        radii = (_lengths(self.forward(X)).max() for X in parts)
-        radius = float(max([own, *radii])) or np.inf
-        return self if radius == self.radius else replace(self, radius=radius)
+    def with_extent_of(self, samples: Iterable[WeightedRows]) -> "AffineMap":
+        """This map with the radius and the box of the samples, and of earlier ones."""
+        radii = [self.radius if np.isfinite(self.radius) else 0.0]
+        boxes = [] if self.box is None else [self.box]
+        for X in (s.X[part] for s in samples for part in _chunks(s.X, 65536)):
+            radii.append(_lengths(self.forward(X)).max())
+            boxes.append(np.stack([X.min(axis=0), X.max(axis=0)]).astype(np.float64))
+        if not boxes:
+            return self
+        box = np.stack([np.min(boxes, axis=0)[0], np.max(boxes, axis=0)[1]])
+        radius = float(max(radii)) or np.inf
+        if radius == self.radius and np.array_equal(box, self.box):
+            return self
+        return replace(self, radius=radius, box=box)
+
+    def boxed(self, X: np.ndarray) -> np.ndarray:
+        """Rows with features clipped to the range of the training rows, a little widened.
+
+        If all rows are inside, they are returned without a copy.
+        """
+        if self.box is None:
+            return X
+        low, high = self.box
+        with np.errstate(over="ignore"):
+            margin = BOX_MARGIN * (high - low)
+        low, high = low - margin, high + margin
+        if ((low <= X) & (high >= X)).all():
+            return X
+        return np.clip(X, low, high)
 
     def is_far(self, X: np.ndarray) -> np.ndarray:
         """Mask of the rows far outside the training rows, shape (n,)."""

@@ -24,10 +24,12 @@ Rows = slice | np.ndarray  # an index of some rows
 class TransportMap:
     r"""A flow and its changes of variables, as functions of NumPy arrays.
 
-    A row x far outside the training rows is displaced like the nearest row that the fit
-    can map: :math:`T(x) = T(\pi(x)) + x - \pi(x)` in the network's variables, where
-    :math:`\pi` projects onto a ball around the mean, somewhat larger than that of the
-    training rows. So the map continues like the initial map.
+    A row x outside the training rows is displaced like the nearest row that the fit can
+    map: :math:`T(x) = T(\pi(x)) + x - \pi(x)`. In the network's variables, :math:`\pi`
+    projects onto a ball around the mean, somewhat larger than that of the training rows:
+    outside, the map continues like the initial map. A row with a feature far outside the
+    range of the training rows is clipped to a slightly wider range before, in the original
+    variables: there the map is a shift.
 
     `codes` of shape (n,) gives the class of each row. None means class 0.
 
@@ -127,13 +129,18 @@ class TransportMap:
             before, after = getattr(frame, from_side), getattr(frame, to_side)
             plane = frame.plane
             part = X[rows] if plane is None else plane.project(X[rows], from_side)
-            x = before.forward(part)
+            inside = before.boxed(part)
+            if plane is not None and inside is not part:
+                inside = plane.project(inside, from_side)
+            x = before.forward(inside)
             near = before.clipped(x)
             with torch.no_grad():
                 z = function(flow, self._tensor(near, X.dtype))[0]
             mapped = z.cpu().double().numpy()
             with np.errstate(over="ignore", invalid="ignore"):
                 mapped = after.inverse(mapped if near is x else mapped + (x - near))
+                if inside is not part:
+                    mapped = mapped + (part - inside)
                 if plane is not None:
                     mapped = plane.restore_offset(mapped, X[rows], from_side, to_side)
                 out[rows] = mapped

@@ -99,11 +99,13 @@ def _check_scale(source: AffineMap, target: AffineMap, eye: np.ndarray) -> None:
 
 
 def _affine_map(
-    mean: Any, matrix: Any, inverse_matrix: Any, radius: Any, d: int
+    mean: Any, matrix: Any, inverse_matrix: Any, radius: Any, d: int, box: Any = None
 ) -> AffineMap:
     if not (isinstance(radius, float) and radius > 0):
         raise ModelFileError(f"the radius of the rows must be > 0, got {radius!r}")
     checked_array("the mean of a change of variables", mean, (d,), "f")
     for part in (matrix, inverse_matrix):
         checked_array("the matrix of a change of variables", part, (d, d), "f")
-    return AffineMap(mean, matrix, inverse_matrix, radius)
+    if box is not None:
+        checked_array("the range of the rows", box, (2, d), "f")
+    return AffineMap(mean, matrix, inverse_matrix, radius, box)

@@ -17,10 +17,10 @@ import numpy as np
 from sk_ncf._flow.moments import effective_size, weighted_moments
 from sk_ncf._flow.preconditioner import QUADRATIC, Preconditioner
 from sk_ncf._samples.map_comparison import (
+    BoundedUnits,
     Criteria,
     WeightedArray,
     criteria_of_initial_map,
-    feature_units,
     is_better,
     quantile_knots,
 )
@@ -75,9 +75,9 @@ def initial_map(
     variances = [np.diag(weighted_moments(*side)[1]) for side in (x, y)]
     if not np.any(variances):
         return InitialMap(kinds[0])
-    unit = feature_units(*variances)
-    criteria = {kind: _cross_fitted(x, y, cost, kind, careful, unit) for kind in kinds}
-    d, n_rows = len(unit), min(source.effective_size, target.effective_size)
+    units = BoundedUnits.of_samples(x, y)
+    criteria = {kind: _cross_fitted(x, y, cost, kind, careful, units) for kind in kinds}
+    d, n_rows = x[0].shape[1], min(source.effective_size, target.effective_size)
     many = n_rows >= ROWS_PER_PARAMETER * d * (d + 3) / 2
     best = kinds[0]
     for kind in kinds[1:]:
@@ -86,7 +86,7 @@ def initial_map(
             best = kind
     if not isinstance(cost, SquaredEuclidean):
         return InitialMap(best)
-    quantile = _cross_fitted(x, y, cost, "quantile", careful, unit)
+    quantile = _cross_fitted(x, y, cost, "quantile", careful, units)
     return InitialMap(best, is_better(quantile, criteria[best], N_ERRORS_MANY))
 
 
@@ -107,7 +107,7 @@ def _cross_fitted(
     cost: Cost,
     kind: str,
     careful: bool,
-    unit: np.ndarray,
+    units: BoundedUnits,
 ) -> Criteria:
     """The criteria of a kind of map on the held-out rows of all folds."""
     folds = _fold_numbers(len(source[0])), _fold_numbers(len(target[0]))
@@ -122,7 +122,7 @@ def _cross_fitted(
         knots = None
         if kind == "quantile":
             knots = quantile_knots((frame.source, frame.target), *train)
-        found.append(criteria_of_initial_map(frame, knots, x_test, y_test, unit))
+        found.append(criteria_of_initial_map(frame, knots, x_test, y_test, units))
     return Criteria.joined(found)
 
 

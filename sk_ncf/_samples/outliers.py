@@ -24,6 +24,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from sk_ncf._flow.moments import effective_size, weighted_moments
+from sk_ncf._samples.missing_codes import coded_rows
 from sk_ncf._samples.sample import RowView, Sample
 
 __all__ = ["OutlierWarning", "far_rows", "weighted_quantile", "without_far_rows"]
@@ -85,17 +86,50 @@ def without_far_rows(
     X: np.ndarray | RowView = sample.X
     weight = sample.weight
     if support is None:
-        far = far_rows(X, weight, sample.effective_size)
+        far = _far_or_coded(X, weight, sample.effective_size)
     else:
         earlier = np.full(len(support.X), 1 / len(support.X))
         share = support.n_seen / (support.n_seen + len(sample))
         X = np.concatenate([X[:], support.X])
         weight = np.concatenate([(1 - share) * weight, share * earlier])
-        far = far_rows(X, weight)[: len(sample)]
+        far = _far_or_coded(X, weight, effective_size(weight))[: len(sample)]
     if far.all() or not far.any():
         return sample, Outliers(0, 0.0)
     rest = sample.take(~far)
     return rest, Outliers(int(far.sum()), _variance_share(sample, far, rest))
+
+
+def _far_or_coded(
+    X: np.ndarray | RowView, weight: np.ndarray, n_rows: float
+) -> np.ndarray:
+    """Mask of the outliers and of the rows with codes of missing values.
+
+    Either can hide the other, so the codes are searched for again without outliers.
+    """
+    n, d = X.shape
+    left_out = np.zeros(n, dtype=bool)
+    for _ in range(2):
+        rest = np.flatnonzero(~left_out)
+        rows, share = _take(X, rest), weight[rest]
+        coded = coded_rows((_column(rows, j) for j in range(d)), share)
+        if left_out.any() and not coded.any():
+            break
+        left_out[rest[coded]] = True
+        rest = rest[~coded]
+        size = n_rows * weight[rest].sum() / weight.sum()
+        far = far_rows(_take(X, rest), weight[rest], size)
+        left_out[rest[far]] = True
+        if not far.any():
+            break
+    return left_out
+
+
+def _take(X: np.ndarray | RowView, index: np.ndarray) -> np.ndarray | RowView:
+    if len(index) == len(X):
+        return X
+    if isinstance(X, RowView):
+        return RowView(X.base, X.index[index])
+    return RowView(X, index)
 
 
 def _variance_share(sample: Sample, far: np.ndarray, rest: Sample) -> float:

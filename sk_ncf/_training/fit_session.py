@@ -51,7 +51,7 @@ from sk_ncf._training.potential_choice import Comparison
 from sk_ncf._training.preconditioners import (
     SamplePair,
     fit_preconditioners,
-    with_radii,
+    with_extents,
 )
 from sk_ncf._training.results import (
     discrete_result,
@@ -249,7 +249,7 @@ class FitSession:
     def _add_data(self, samples: Sequence[SamplePair]) -> None:
         estimator = self.parameters
         fraction = estimator.validation_fraction if estimator.early_stopping else None
-        self.preconditioners = with_radii(self.preconditioners, samples, self.shared)
+        self.preconditioners = with_extents(self.preconditioners, samples, self.shared)
         self.data.add(
             samples, self.preconditioners, self.ensemble_size, fraction, self.rng
         )

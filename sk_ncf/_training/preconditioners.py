@@ -15,7 +15,7 @@ from sk_ncf._samples.sample import Sample, unique_rows
 from sk_ncf.costs import Cost
 from sk_ncf.costs._checks import check_cost
 
-__all__ = ["SamplePair", "fit_preconditioners", "with_radii"]
+__all__ = ["SamplePair", "fit_preconditioners", "with_extents"]
 
 SamplePair = tuple[Sample | None, Sample | None]
 
@@ -84,20 +84,20 @@ def _concatenate(samples: Sequence[Sample]) -> Sample:
     return unique_rows(np.concatenate([s.X for s in samples]), weight)
 
 
-def with_radii(
+def with_extents(
     preconditioners: Sequence[Preconditioner],
     samples: Sequence[SamplePair],
     shared: bool,
 ) -> list[Preconditioner]:
-    """The changes of variables with the radii of all training rows until now."""
+    """The changes of variables with the extents of all training rows until now."""
     groups = [samples] if shared else [[pair] for pair in samples]
     updated: list[Preconditioner] = []
     for preconditioner, pairs in zip(preconditioners, groups, strict=False):
         sources = [source for source, _ in pairs if source is not None]
         targets = [target for _, target in pairs if target is not None]
         old = preconditioner.source, preconditioner.target
-        source = old[0].with_radius_of(sources)
-        target = old[1].with_radius_of(targets)
+        source = old[0].with_extent_of(sources)
+        target = old[1].with_extent_of(targets)
         if source is not old[0] or target is not old[1]:
             preconditioner = replace(preconditioner, source=source, target=target)
         updated.append(preconditioner)

@@ -26,17 +26,17 @@ from sk_ncf._flow.separable_potential import (
 )
 from sk_ncf._flow.transport_map import TransportMap
 from sk_ncf._samples.map_comparison import (
+    BoundedUnits,
     Criteria,
     Images,
     criteria,
     criteria_of_initial_map,
-    feature_units,
     is_worse,
     quantile_knots,
 )
 from sk_ncf._samples.sample import Sample
 from sk_ncf._samples.splits import Splits, training_frames
-from sk_ncf._training.preconditioners import with_radii
+from sk_ncf._training.preconditioners import with_extents
 
 if TYPE_CHECKING:
     from sk_ncf._training.fit_session import FitSession
@@ -105,7 +105,7 @@ def with_quantile_maps(
         chosen[k] = True
         of_members[members] = knots
         of_all_rows[members] = [_knots((own.source, own.target), samples)] * size
-        session.preconditioners[k] = with_radii([own], [samples], shared=False)[0]
+        session.preconditioners[k] = with_extents([own], [samples], shared=False)[0]
     if not chosen.any():
         return None
     session.data.change_variables(session.preconditioners)
@@ -162,13 +162,14 @@ def _network_is_better(
     """
     of_quantile, of_network = [], []
     samples = cast(SamplePair, splits.all_rows)
-    unit = feature_units(*(np.diag(sample.moments[1]) for sample in samples))
+    some = (s.repeated().representative(MAX_ROWS_KNOTS) for s in samples)
+    units = BoundedUnits.of_samples(*map(_rows, some))
     held_out = zip(*splits.held_out, strict=True)
     for network, of_member, rows in zip(networks, knots, held_out, strict=True):
         x, y = (_rows(sample) for sample in cast(SamplePair, rows))
-        of_quantile.append(criteria_of_initial_map(own, of_member, x, y, unit))
+        of_quantile.append(criteria_of_initial_map(own, of_member, x, y, units))
         images = _images(network, frame, x[0], y[0])
-        of_network.append(criteria(images, x, y, unit))
+        of_network.append(criteria(images, x, y, units))
     joined = Criteria.joined(of_quantile), Criteria.joined(of_network)
     return is_worse(*joined, N_ERRORS)
 

@@ -1,0 +1,80 @@
+"""Codes of missing values, such as -9999: single values far outside all others.
+
+They are no measurements. They would determine the mean, the scale and the covariances of
+their column, and nothing would be seen of the other values beside them.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+__all__ = ["coded_rows"]
+
+GAP = 5.0  # times the range of all other values: the distance of a code from them
+WIDTH = 2e-4  # of this distance: the range of codes, which may have been rounded
+MIN_ROWS = 16  # distinct ones; among fewer there are no codes
+MAX_SHARE = 0.5  # of the weight, which the rows with a code do not exceed
+MAX_ROWS = 65536  # among which codes are searched for
+
+
+def coded_rows(columns: Iterable[np.ndarray], weight: np.ndarray) -> np.ndarray:
+    """Mask of the rows with a code in some column, shape (n,).
+
+    They have at most half of the weight: columns with more codes are left as they are.
+
+    Parameters
+    ----------
+    columns : iterable of d ndarrays of shape (n,)
+    weight : ndarray of shape (n,)
+        Positive.
+    """
+    coded = np.zeros(len(weight), dtype=bool)
+    if len(weight) < MIN_ROWS:
+        return coded
+    some = slice(None, None, -(-len(weight) // MAX_ROWS))
+    share = weight[some] / weight[some].sum()
+    found = []
+    for column in columns:
+        low, high = _limits(column[some], share)
+        if np.isfinite([low, high]).any():
+            mask = (column < low) | (column > high)
+            found.append((float(weight[mask].sum()), mask))
+    for _, mask in sorted(found, key=lambda pair: pair[0]):
+        if weight[coded | mask].sum() <= MAX_SHARE * weight.sum():
+            coded |= mask
+    return coded
+
+
+def _limits(values: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
+    """Values below the first or above the second are codes.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,)
+    weight : ndarray of shape (n,)
+        Sums to one.
+    """
+    order = np.argsort(values, kind="stable")
+    values, below, n = values[order], np.cumsum(weight[order])[:-1], len(values)
+    with np.errstate(over="ignore"):
+        gaps = np.diff(values)
+    if not gaps.any():
+        return -np.inf, np.inf
+    # The widest gaps with less than half of the weight below them, and above them.
+    i = 1 + int(np.where(below < MAX_SHARE, gaps, -1.0).argmax())
+    j = 1 + int(np.where(below > 1 - MAX_SHARE, gaps, -1.0).argmax())
+    for start, stop in ((i, j), (i, n), (0, j)):
+        codes = [part for part in (values[:start], values[stop:]) if len(part)]
+        rest = values[start:stop]
+        if len(rest) > 1 and codes and all(_is_code(part, rest) for part in codes):
+            low = (values[start - 1] + rest[0]) / 2 if start else -np.inf
+            return low, (values[stop] + rest[-1]) / 2 if stop < n else np.inf
+    return -np.inf, np.inf
+
+
+def _is_code(values: np.ndarray, rest: np.ndarray) -> bool:
+    """Whether sorted values are far from all others, which differ, and almost equal."""
+    width = rest[-1] - rest[0]
+    distance = max(values[0] - rest[-1], rest[0] - values[-1])
+    narrow = values[-1] - values[0] <= WIDTH * distance
+    return bool(narrow and 0 < GAP * width <= distance)
