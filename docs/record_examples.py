@@ -39,7 +39,24 @@ def code_digest(path):
     text = HIDDEN.sub("", Path(path).read_text(encoding="utf-8"))
     tree = ast.parse(text)
     tree.body = tree.body[1:]  # without the docstring
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
+    return hashlib.sha256(repr(outline(tree)).encode()).hexdigest()[:12]
+
+
+def outline(node):
+    """A syntax tree as nested lists, the same under all versions of Python.
+
+    Later versions have more fields, which are empty in the code of earlier ones.
+    """
+    if isinstance(node, list):
+        return [outline(part) for part in node]
+    if not isinstance(node, ast.AST):
+        return node
+    fields = [
+        [name, outline(value)]
+        for name, value in ast.iter_fields(node)
+        if value is not None and value != []
+    ]
+    return [type(node).__name__, fields]
 
 
 def read(name):

@@ -315,7 +315,8 @@ class NCFTransport(
         to improve, these gains are 0.
     n_outliers_ : ndarray of int of shape (2,)
         Number of distinct source and target rows that lie far outside the rest and were
-        left out of the fit. They are mapped like all other rows.
+        left out of the fit: at most 2 % of the weight, and rows with a code of a missing
+        value, such as -9999. They are mapped like all other rows.
 
     See Also
     --------

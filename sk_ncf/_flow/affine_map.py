@@ -57,7 +57,8 @@ class AffineMap:
             return self
         box = np.stack([np.min(boxes, axis=0)[0], np.max(boxes, axis=0)[1]])
         radius = float(max(radii)) or np.inf
-        if radius == self.radius and np.array_equal(box, self.box):
+        same = self.box is not None and np.array_equal(box, self.box)
+        if same and radius == self.radius:
             return self
         return replace(self, radius=radius, box=box)
 

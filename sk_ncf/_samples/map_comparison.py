@@ -124,7 +124,7 @@ def criteria(
         Of the features in the energy distance.
     """
     (X, weight_x), (Y, weight_y) = source, target
-    head, foot, x, y = _tensors(*map(units, (images.head, images.foot, X, Y)))
+    head, foot, x, y = _tensors(*(units(Z) for Z in (images.head, images.foot, X, Y)))
     w_x, w_y = _tensors(weight_x / weight_x.sum(), weight_y / weight_y.sum())
     of_x, of_y = energy_contributions((head, foot), (x, y), (w_x, w_y))
     risk = images.source_potential, -images.target_potential

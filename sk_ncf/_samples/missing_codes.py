@@ -11,7 +11,7 @@ import numpy as np
 __all__ = ["coded_rows"]
 
 GAP = 5.0  # times the range of all other values: the distance of a code from them
-WIDTH = 2e-4  # of this distance: the range of codes, which may have been rounded
+WIDTH = 1e-3  # times this range: that of the codes, which may have been rounded
 MIN_ROWS = 16  # distinct ones; among fewer there are no codes
 MAX_SHARE = 0.5  # of the weight, which the rows with a code do not exceed
 MAX_ROWS = 65536  # among which codes are searched for
@@ -73,8 +73,8 @@ def _limits(values: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
 
 
 def _is_code(values: np.ndarray, rest: np.ndarray) -> bool:
-    """Whether sorted values are far from all others, which differ, and almost equal."""
+    """Whether sorted values are almost equal, and far from all others, which are not."""
     width = rest[-1] - rest[0]
     distance = max(values[0] - rest[-1], rest[0] - values[-1])
-    narrow = values[-1] - values[0] <= WIDTH * distance
+    narrow = values[-1] - values[0] <= WIDTH * width
     return bool(narrow and 0 < GAP * width <= distance)

@@ -18,18 +18,16 @@ ones.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
 
 from sk_ncf._flow.moments import effective_size, weighted_moments
-from sk_ncf._samples.missing_codes import coded_rows
-from sk_ncf._samples.sample import RowView, Sample
+from sk_ncf._samples.sample import RowView
 
-__all__ = ["OutlierWarning", "far_rows", "weighted_quantile", "without_far_rows"]
+__all__ = ["OutlierWarning", "column_values", "far_rows", "weighted_quantile"]
 
-CLEAN_ROW = 5.0  # standard deviations of the farthest row of a clean sample
 MIN_ROWS = 16  # distinct rows; among fewer there are no outliers
 LEVELS = (0.5, 0.9)  # quantiles that determine the tail
 Z = ndtri(LEVELS)
@@ -49,104 +47,6 @@ CHUNK = 65536
 
 class OutlierWarning(UserWarning):
     """Some rows lie far outside the rest and were left out of the fit."""
-
-
-class EarlierRows(Protocol):
-    """The subsample of earlier rows in a :class:`~sk_ncf.diagnostics._support.Support`."""
-
-    @property
-    def X(self) -> np.ndarray:
-        """Some of the rows."""
-        ...
-
-    @property
-    def n_seen(self) -> int:
-        """Number of all rows."""
-        ...
-
-
-class Outliers(NamedTuple):
-    """The outliers that were left out of a sample."""
-
-    n: int  # distinct rows
-    variance_share: float  # largest share that they would have in a feature's variance
-
-
-def without_far_rows(
-    sample: Sample, support: EarlierRows | None = None
-) -> tuple[Sample, Outliers]:
-    """The sample without outliers, and how many they are and how much they matter.
-
-    Parameters
-    ----------
-    sample : Sample
-    support : Support, default=None
-        Rows of the earlier calls of a stream, which the sample is compared with too.
-    """
-    X: np.ndarray | RowView = sample.X
-    weight = sample.weight
-    if support is None:
-        far = _far_or_coded(X, weight, sample.effective_size)
-    else:
-        earlier = np.full(len(support.X), 1 / len(support.X))
-        share = support.n_seen / (support.n_seen + len(sample))
-        X = np.concatenate([X[:], support.X])
-        weight = np.concatenate([(1 - share) * weight, share * earlier])
-        far = _far_or_coded(X, weight, effective_size(weight))[: len(sample)]
-    if far.all() or not far.any():
-        return sample, Outliers(0, 0.0)
-    rest = sample.take(~far)
-    return rest, Outliers(int(far.sum()), _variance_share(sample, far, rest))
-
-
-def _far_or_coded(
-    X: np.ndarray | RowView, weight: np.ndarray, n_rows: float
-) -> np.ndarray:
-    """Mask of the outliers and of the rows with codes of missing values.
-
-    Either can hide the other, so the codes are searched for again without outliers.
-    """
-    n, d = X.shape
-    left_out = np.zeros(n, dtype=bool)
-    for _ in range(2):
-        rest = np.flatnonzero(~left_out)
-        rows, share = _take(X, rest), weight[rest]
-        coded = coded_rows((_column(rows, j) for j in range(d)), share)
-        if left_out.any() and not coded.any():
-            break
-        left_out[rest[coded]] = True
-        rest = rest[~coded]
-        size = n_rows * weight[rest].sum() / weight.sum()
-        far = far_rows(_take(X, rest), weight[rest], size)
-        left_out[rest[far]] = True
-        if not far.any():
-            break
-    return left_out
-
-
-def _take(X: np.ndarray | RowView, index: np.ndarray) -> np.ndarray | RowView:
-    if len(index) == len(X):
-        return X
-    if isinstance(X, RowView):
-        return RowView(X.base, X.index[index])
-    return RowView(X, index)
-
-
-def _variance_share(sample: Sample, far: np.ndarray, rest: Sample) -> float:
-    """Largest share of the outliers in the second moment of a feature about the mean.
-
-    0 if it is not more than that of a row at five standard deviations, which a sample of
-    few rows may have without an error in the data.
-    """
-    mean, cov = rest.moments
-    weight = np.asarray(sample.weight)[far]
-    deviation = np.asarray(sample.X[np.flatnonzero(far)], dtype=np.float64) - mean
-    with np.errstate(over="ignore"):
-        own = np.minimum(weight @ np.square(deviation), np.finfo(float).max / 4)
-    others = (1 - weight.sum()) * cov.diagonal()
-    total = own + others
-    share = float((own[total > 0] / total[total > 0]).max(initial=0.0))
-    return share if share > min(0.5, CLEAN_ROW**2 / sample.n_rows) else 0.0
 
 
 def far_rows(
@@ -175,10 +75,10 @@ def far_rows(
     most = max(MAX_WEIGHT, 1.5 / n_rows if n_rows > MIN_ROWS else 0.0)
     some = slice(None, None, -(-n // MAX_ROWS))
     share = weight[some] / weight[some].sum()
-    tails = [_Tails.of(_column(X, j)[some], share) for j in range(d)]
+    tails = [_Tails.of(column_values(X, j)[some], share) for j in range(d)]
     reach = np.zeros(n)
     for j, tail in enumerate(tails):
-        np.maximum(reach, tail.reach(_column(X, j), z), out=reach)
+        np.maximum(reach, tail.reach(column_values(X, j), z), out=reach)
     far = _beyond(reach, weight, most)
     if d > 1:
         joint = _joint_reach(_TamedRows(X, tails), share, far, some, z)
@@ -261,7 +161,8 @@ def _tail(size: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
     return typical, max(LEAST_SLOPE, slope)
 
 
-def _column(X: np.ndarray | RowView, j: int) -> np.ndarray:
+def column_values(X: np.ndarray | RowView, j: int) -> np.ndarray:
+    """Column j of some rows, float64."""
     values = X.base[X.index, j] if isinstance(X, RowView) else X[:, j]
     return np.asarray(values, dtype=np.float64)
 

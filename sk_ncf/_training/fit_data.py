@@ -13,7 +13,7 @@ from sk_ncf._flow.affine_map import AffineMap
 from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf._inputs.validation import Rows
 from sk_ncf._samples.atoms import weight_to_split
-from sk_ncf._samples.outliers import Outliers, without_far_rows
+from sk_ncf._samples.left_out import Outliers, without_far_rows
 from sk_ncf._samples.reference import output_rows
 from sk_ncf._samples.sample import Sample, unique_rows
 from sk_ncf._samples.splits import (

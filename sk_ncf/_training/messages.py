@@ -61,7 +61,8 @@ def fit_warnings(
         message = (
             f"{source} source and {target} target rows lie far outside the rest and "
             "were left out of the fit. Check them first: they may be errors in the "
-            "data. They are mapped like all other rows."
+            "data, or codes of missing values such as -9999. They are mapped like all "
+            "other rows."
         )
         yield message, OutlierWarning
     if result.stop_reason in STOP_MESSAGES:

@@ -1,0 +1,128 @@
+"""Codes of missing values, such as -9999: left out of a fit, and mapped as they are."""
+
+import numpy as np
+import pytest
+from fits import quick, start_map, two_samples
+
+from sk_ncf._samples.missing_codes import coded_rows
+from sk_ncf._samples.outliers import OutlierWarning
+
+
+def _coded(values, weight=None):
+    """The codes found in a column."""
+    values = np.asarray(values, dtype=float)
+    weight = np.ones(len(values)) if weight is None else weight
+    return np.unique(values[coded_rows([values], weight)])
+
+
+def _normal(n=400, seed=0):
+    return np.random.default_rng(seed).standard_normal(n)
+
+
+@pytest.mark.parametrize("codes", [[-9999.0], [9999.0], [-999.0, 999.0]])
+@pytest.mark.parametrize("n_coded", [1, 8, 150])
+def test_codes_are_found_on_both_sides_of_the_other_values(codes, n_coded):
+    values = np.concatenate([_normal(), np.repeat(codes, n_coded)])
+    assert _coded(values).tolist() == codes
+
+
+def test_a_code_is_found_whatever_noise_its_values_have():
+    values = np.concatenate([_normal(), -9999 + 1e-4 * _normal(30, seed=1)])
+    assert (_coded(values) < -9998).sum() == 30
+
+
+def test_codes_among_counts_and_binary_values_are_found():
+    counts = np.random.default_rng(0).poisson(3, 500)
+    assert _coded(np.append(counts, [99] * 20)).tolist() == [99]
+    assert _coded(np.append(counts % 2, [-1000] * 20)).tolist() == [-1000]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        _normal(),
+        np.random.default_rng(0).random(50),
+        np.random.default_rng(0).standard_t(3, 3000),
+        np.random.default_rng(0).poisson(3, 500),
+        np.random.default_rng(0).integers(0, 2, 500),
+        np.maximum(0, _normal()),
+        np.repeat([0.0, 1e6], [390, 10]),
+        np.repeat([0.0, 1.0], [390, 10]) + 1e-6 * _normal(),
+        np.concatenate([_normal(), 1e3 + _normal()[:40]]),
+        np.append(_normal(10), [-9999] * 3),
+        np.append(_normal(100), [-9999] * 101),
+        np.full(100, 3.0),
+    ],
+    ids=[
+        "normal",
+        "uniform",
+        "heavy-tailed",
+        "counts",
+        "binary",
+        "half zero",
+        "two values",
+        "two values with noise",
+        "two clusters",
+        "few rows",
+        "most rows",
+        "constant",
+    ],
+)
+def test_other_columns_have_no_code(values):
+    assert not len(_coded(values))
+
+
+def test_a_weight_is_a_repetition():
+    values = np.append(_normal(100), [-9999.0])
+    weight = np.append(np.ones(100), 99)
+    assert _coded(values, weight).tolist() == [-9999]
+    assert not len(_coded(values, np.append(np.ones(100), 101)))
+
+
+def test_at_most_half_of_the_rows_are_left_out():
+    columns = np.random.default_rng(0).standard_normal((3, 300))
+    columns[0, :100] = columns[1, 100:250] = -9999
+    coded = coded_rows(list(columns), np.ones(300))
+    assert np.flatnonzero(coded).tolist() == list(range(100))
+
+
+def _with_codes(X, n, column=1, code=-9999.0):
+    X = X.copy()
+    X[:n, column] = code
+    return X
+
+
+def test_a_fit_is_that_of_the_rows_without_codes():
+    X, Y = two_samples(n=200)
+    with pytest.warns(OutlierWarning, match="15 source and 9 target rows"):
+        coded = quick().fit(_with_codes(X, 15), X_target=_with_codes(Y, 9))
+    plain = quick().fit(X[15:], X_target=Y[9:])
+    assert coded.n_outliers_.tolist() == [15, 9]
+    np.testing.assert_array_equal(coded.transform(X[15:]), plain.transform(X[15:]))
+    np.testing.assert_array_equal(
+        coded.inverse_transform(Y[9:]), plain.inverse_transform(Y[9:])
+    )
+
+
+def test_a_code_hides_no_outlier_and_an_outlier_no_code():
+    X, Y = two_samples(n=200)
+    Z = _with_codes(X, 15)
+    Z[20] = 1e7
+    with pytest.warns(OutlierWarning):
+        transport = start_map().fit(Z, X_target=Y)
+    assert transport.n_outliers_.tolist() == [16, 0]
+
+
+@pytest.mark.parametrize("cost", ["sqeuclidean", "lp"])
+def test_far_outside_its_range_a_feature_is_shifted_and_the_others_do_not_change(cost):
+    X, Y = two_samples(n=200)
+    transport = quick(cost=cost).fit(X, X_target=Y)
+    for move, rows in ((transport.transform, X), (transport.inverse_transform, Y)):
+        far = _with_codes(rows, len(rows), code=-50.0)
+        farther = _with_codes(rows, len(rows), code=-1e4)
+        np.testing.assert_allclose(
+            move(farther) - move(far), farther - far, rtol=1e-9, atol=1e-9
+        )
+        others = np.delete(move(far), 1, axis=1)
+        spread = np.ptp(np.vstack([X, Y]), axis=0).max()
+        assert np.abs(others).max() < 3 * spread
