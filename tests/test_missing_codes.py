@@ -126,3 +126,12 @@ def test_far_outside_its_range_a_feature_is_shifted_and_the_others_do_not_change
         others = np.delete(move(far), 1, axis=1)
         spread = np.ptp(np.vstack([X, Y]), axis=0).max()
         assert np.abs(others).max() < 3 * spread
+
+
+@pytest.mark.parametrize("dtype, size", [("float32", 3e38), ("float64", 1e100)])
+def test_rows_near_the_largest_number_are_mapped(dtype, size):
+    X, Y = two_samples()
+    far = size * np.sign(X).astype(dtype)
+    mapped = start_map().fit(X, X_target=Y).transform(far)
+    assert mapped.dtype == dtype
+    np.testing.assert_allclose(mapped, far, rtol=1e-6)
