@@ -11,7 +11,8 @@ __all__ = ["AffineMap"]
 
 MAPPED_RADIUS = 1.25  # in radii of the training rows; the network is used within it
 FAR_RADIUS = 1.5  # in radii of the training rows; rows outside are called far
-BOX_MARGIN = 0.25  # of the range of a feature, on both sides of it
+MIN_BOX_ROWS = 16  # of a sample, from which the range of a feature is known
+MISSING_DISTANCE = 5.0  # ranges of a feature, from which its value tells nothing
 
 
 @dataclass(frozen=True)
@@ -50,32 +51,38 @@ class AffineMap:
         """This map with the radius and the box of the samples, and of earlier ones."""
         radii = [self.radius if np.isfinite(self.radius) else 0.0]
         boxes = [] if self.box is None else [self.box]
-        for X in (s.X[part] for s in samples for part in _chunks(s.X, 65536)):
-            radii.append(_lengths(self.forward(X)).max())
-            boxes.append(np.stack([X.min(axis=0), X.max(axis=0)]).astype(np.float64))
-        if not boxes:
-            return self
-        box = np.stack([np.min(boxes, axis=0)[0], np.max(boxes, axis=0)[1]])
-        radius = float(max(radii)) or np.inf
-        same = self.box is not None and np.array_equal(box, self.box)
-        if same and radius == self.radius:
+        for sample in samples:
+            for X in (sample.X[part] for part in _chunks(sample.X, 65536)):
+                radii.append(_lengths(self.forward(X)).max())
+                if len(sample.X) >= MIN_BOX_ROWS:
+                    boxes.append(np.array([X.min(axis=0), X.max(axis=0)], np.float64))
+        radius, box = float(max(radii)) or np.inf, self.box
+        if boxes:
+            box = np.stack([np.min(boxes, axis=0)[0], np.max(boxes, axis=0)[1]])
+            if self.box is not None and np.array_equal(box, self.box):
+                box = self.box
+        if radius == self.radius and box is self.box:
             return self
         return replace(self, radius=radius, box=box)
 
-    def boxed(self, X: np.ndarray) -> np.ndarray:
-        """Rows with features clipped to the range of the training rows, a little widened.
+    def imputed(self, X: np.ndarray) -> np.ndarray:
+        """Rows with the mean in place of values that may be codes of missing values.
 
-        If all rows are inside, they are returned without a copy.
+        They are farther from the training rows than five times the range of the feature,
+        which is not constant.
+        If it is the only feature, they are clipped to this distance instead, so that the
+        map is monotone. If there is no such value, the rows are returned without a copy.
         """
         if self.box is None:
             return X
         low, high = self.box
         with np.errstate(over="ignore"):
-            margin = BOX_MARGIN * (high - low)
-        low, high = low - margin, high + margin
-        if ((low <= X) & (high >= X)).all():
+            margin = np.where(high > low, MISSING_DISTANCE * (high - low), np.inf)
+            low, high = low - margin, high + margin
+        inside = np.clip(X, low, high)
+        if np.array_equal(inside, X):
             return X
-        return np.clip(X, low, high)
+        return inside if X.shape[1] == 1 else np.where(inside == X, X, self.mean)
 
     def is_far(self, X: np.ndarray) -> np.ndarray:
         """Mask of the rows far outside the training rows, shape (n,)."""

@@ -25,11 +25,11 @@ class TransportMap:
     r"""A flow and its changes of variables, as functions of NumPy arrays.
 
     A row x outside the training rows is displaced like the nearest row that the fit can
-    map: :math:`T(x) = T(\pi(x)) + x - \pi(x)`. In the network's variables, :math:`\pi`
-    projects onto a ball around the mean, somewhat larger than that of the training rows:
-    outside, the map continues like the initial map. A row with a feature far outside the
-    range of the training rows is clipped to a slightly wider range before, in the original
-    variables: there the map is a shift.
+    map: :math:`T(x) = T(\pi(x)) + x - \pi(x)` in the network's variables, where
+    :math:`\pi` projects onto a ball around the mean, somewhat larger than that of the
+    training rows. So the map continues like the initial map. A value that may be a code of
+    a missing value (:mod:`~sk_ncf._samples.missing_codes`) is replaced by the mean before,
+    and the mapped row is then shifted by the difference.
 
     `codes` of shape (n,) gives the class of each row. None means class 0.
 
@@ -129,7 +129,7 @@ class TransportMap:
             before, after = getattr(frame, from_side), getattr(frame, to_side)
             plane = frame.plane
             part = X[rows] if plane is None else plane.project(X[rows], from_side)
-            inside = before.boxed(part)
+            inside = before.imputed(part)
             if plane is not None and inside is not part:
                 inside = plane.project(inside, from_side)
             x = before.forward(inside)
