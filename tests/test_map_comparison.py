@@ -5,7 +5,7 @@ import pytest
 
 from sk_ncf._samples.initial_map import initial_map
 from sk_ncf._samples.left_out import without_far_rows
-from sk_ncf._samples.map_comparison import BOUND, BoundedUnits
+from sk_ncf._samples.map_comparison import BOUND, FeatureUnits
 from sk_ncf._samples.sample import unique_rows
 from sk_ncf.costs import SquaredEuclidean
 
@@ -20,7 +20,7 @@ def test_normal_columns_hardly_change():
     both = np.concatenate([rows for rows, _ in pair])
     z = (both - both.mean(axis=0)) / both.std(axis=0)
     bent = BOUND * np.arctan(z / BOUND)
-    np.testing.assert_allclose(BoundedUnits.of_samples(*pair)(both), bent, atol=0.1)
+    np.testing.assert_allclose(FeatureUnits.robust(*pair)(both), bent, atol=0.1)
 
 
 def test_they_do_not_depend_on_the_units_of_the_columns():
@@ -28,15 +28,15 @@ def test_they_do_not_depend_on_the_units_of_the_columns():
     scale, shift = np.array([1e3, 0.1]), np.array([-5.0, 7.0])
     other = [(rows * scale + shift, weight) for rows, weight in pair]
     np.testing.assert_allclose(
-        BoundedUnits.of_samples(*other)(other[0][0]),
-        BoundedUnits.of_samples(*pair)(pair[0][0]),
+        FeatureUnits.robust(*other)(other[0][0]),
+        FeatureUnits.robust(*pair)(pair[0][0]),
         atol=1e-12,
     )
 
 
 def test_no_row_is_farther_than_the_bound():
     pair = _pair(np.random.default_rng(0))
-    far = BoundedUnits.of_samples(*pair)(np.array([[1e300, -1e300]]))
+    far = FeatureUnits.robust(*pair)(np.array([[1e300, -1e300]]))
     np.testing.assert_allclose(far, [[BOUND * np.pi / 2, -BOUND * np.pi / 2]])
 
 
@@ -45,8 +45,8 @@ def test_a_weight_is_a_repetition():
     X, weight = rng.standard_normal((60, 2)), rng.integers(1, 4, 60)
     other = (rng.standard_normal((50, 2)), np.ones(50))
     repeated = np.repeat(X, weight, axis=0)
-    a = BoundedUnits.of_samples((X, weight.astype(float)), other)
-    b = BoundedUnits.of_samples((repeated, np.ones(len(repeated))), other)
+    a = FeatureUnits.robust((X, weight.astype(float)), other)
+    b = FeatureUnits.robust((repeated, np.ones(len(repeated))), other)
     np.testing.assert_allclose(a.centre, b.centre)
     np.testing.assert_allclose(a.scale, b.scale)
 
@@ -54,7 +54,7 @@ def test_a_weight_is_a_repetition():
 def test_columns_of_mostly_one_value_have_their_standard_deviation_as_unit():
     rng = np.random.default_rng(0)
     X = np.c_[np.zeros(200), rng.random(200) < 0.1]
-    units = BoundedUnits.of_samples((X, np.ones(200)), (X, np.ones(200)))
+    units = FeatureUnits.robust((X, np.ones(200)), (X, np.ones(200)))
     np.testing.assert_allclose(units.centre, X.mean(axis=0))
     np.testing.assert_allclose(units.scale, X[:, 1].std())
 
@@ -71,3 +71,10 @@ def test_without_a_shift_heavy_tails_do_not_make_a_map(n, seed):
         return without_far_rows(unique_rows(X, None))[0]
 
     assert initial_map(sample(n), sample(3000), SquaredEuclidean()).kind == "identity"
+
+
+def test_standard_units_do_not_bend():
+    pair = _pair(np.random.default_rng(0))
+    both = np.concatenate([rows for rows, _ in pair])
+    z = (both - both.mean(axis=0)) / both.std(axis=0)
+    np.testing.assert_allclose(FeatureUnits.standard(*pair)(both), z)

@@ -17,8 +17,8 @@ import numpy as np
 from sk_ncf._flow.moments import effective_size, weighted_moments
 from sk_ncf._flow.preconditioner import QUADRATIC, Preconditioner
 from sk_ncf._samples.map_comparison import (
-    BoundedUnits,
     Criteria,
+    FeatureUnits,
     WeightedArray,
     criteria_of_initial_map,
     is_better,
@@ -75,7 +75,7 @@ def initial_map(
     variances = [np.diag(weighted_moments(*side)[1]) for side in (x, y)]
     if not np.any(variances):
         return InitialMap(kinds[0])
-    units = BoundedUnits.of_samples(x, y)
+    units = FeatureUnits.robust(x, y)
     criteria = {kind: _cross_fitted(x, y, cost, kind, careful, units) for kind in kinds}
     d, n_rows = x[0].shape[1], min(source.effective_size, target.effective_size)
     many = n_rows >= ROWS_PER_PARAMETER * d * (d + 3) / 2
@@ -107,7 +107,7 @@ def _cross_fitted(
     cost: Cost,
     kind: str,
     careful: bool,
-    units: BoundedUnits,
+    units: FeatureUnits,
 ) -> Criteria:
     """The criteria of a kind of map on the held-out rows of all folds."""
     folds = _fold_numbers(len(source[0])), _fold_numbers(len(target[0]))

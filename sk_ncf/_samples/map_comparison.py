@@ -23,8 +23,8 @@ from sk_ncf._samples.paired_comparison import (
 )
 
 __all__ = [
-    "BoundedUnits",
     "Criteria",
+    "FeatureUnits",
     "Images",
     "WeightedArray",
     "criteria",
@@ -38,7 +38,7 @@ N_ERRORS_ENERGY = 2.0  # of the energy distance, from which it matters
 N_ERRORS_RISK = 1.0  # by which the risk may then be higher
 QUARTILES = (0.25, 0.5, 0.75)
 IQR_OF_NORMAL = 1.349
-BOUND = 4.0  # B in BoundedUnits
+BOUND = 4.0  # of robust units
 
 WeightedArray = tuple[np.ndarray, np.ndarray]  # rows (n, d), weights (n,)
 Pair = tuple[np.ndarray, np.ndarray]  # of source rows (n,), of target rows (m,)
@@ -61,44 +61,55 @@ class Criteria(NamedTuple):
         return cls(*((x, y) for x, y in sides))
 
 
-class BoundedUnits(NamedTuple):
-    """Changes every feature to robust units, and bends it to a bounded range.
-
-    A value z in units of the standard deviation becomes :math:`B \\arctan(z / B)`, with B
-    = 4. The largest part of a normal distribution hardly changes, and in a column with heavy
-    tails the values in the middle still count.
+class FeatureUnits(NamedTuple):
+    """Units of the features in the energy distance.
 
     Attributes
     ----------
     centre, scale : ndarray of shape (d,)
-        The median, and the interquartile range over that of a standard normal variable,
-        of both samples together. If half of the values are equal, they are the mean and
-        the standard deviation.
+    bound : float, default=inf
+        A value z in these units becomes :math:`B \\arctan(z / B)`, with the bound B.
     """
 
     centre: np.ndarray
     scale: np.ndarray
+    bound: float = np.inf
 
     @classmethod
-    def of_samples(cls, *samples: WeightedArray) -> "BoundedUnits":
-        """Of samples with the same total weight."""
-        X = np.concatenate([rows for rows, _ in samples])
-        weight = np.concatenate([w / w.sum() for _, w in samples]) / len(samples)
-        quartiles = [weighted_quantile(column, weight, QUARTILES) for column in X.T]
-        low, median, high = np.transpose(quartiles)
+    def standard(cls, *samples: WeightedArray) -> "FeatureUnits":
+        """Mean and standard deviation of samples with the same total weight."""
+        X, weight = _together(samples)
         mean = weight @ X
         std = np.sqrt(weight @ np.square(X - mean))
-        std = np.where(std > 0, std, std.max() or 1.0)
+        return cls(mean, np.where(std > 0, std, std.max() or 1.0))
+
+    @classmethod
+    def robust(cls, *samples: WeightedArray) -> "FeatureUnits":
+        """Median, and interquartile range over that of a standard normal variable.
+
+        If half of the values are equal, they are the mean and the standard deviation. The
+        bound is 4: the largest part of a normal distribution hardly changes, and in a
+        column with heavy tails the values in the middle still count.
+        """
+        X, weight = _together(samples)
+        mean, std, _ = cls.standard(*samples)
+        quartiles = [weighted_quantile(column, weight, QUARTILES) for column in X.T]
+        low, median, high = np.transpose(quartiles)
         spread = high > low
-        return cls(
-            np.where(spread, median, mean),
-            np.where(spread, (high - low) / IQR_OF_NORMAL, std),
-        )
+        scale = np.where(spread, (high - low) / IQR_OF_NORMAL, std)
+        return cls(np.where(spread, median, mean), scale, BOUND)
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Rows (n, d) in these units."""
-        z = (rows - self.centre) / (BOUND * self.scale)
-        return BOUND * np.asarray(np.arctan(z))
+        z: np.ndarray = (rows - self.centre) / self.scale
+        return z if np.isinf(self.bound) else self.bound * np.arctan(z / self.bound)
+
+
+def _together(samples: Sequence[WeightedArray]) -> WeightedArray:
+    """All rows, and weights with the sum 1, the same for every sample."""
+    X = np.concatenate([rows for rows, _ in samples])
+    weight = np.concatenate([w / w.sum() for _, w in samples]) / len(samples)
+    return X, weight
 
 
 class Images(NamedTuple):
@@ -111,7 +122,7 @@ class Images(NamedTuple):
 
 
 def criteria(
-    images: Images, source: WeightedArray, target: WeightedArray, units: BoundedUnits
+    images: Images, source: WeightedArray, target: WeightedArray, units: FeatureUnits
 ) -> Criteria:
     """The criteria of a map.
 
@@ -120,7 +131,7 @@ def criteria(
     images : Images
         Of the rows of both samples.
     source, target : pair of rows (n, d) and weights (n,)
-    units : BoundedUnits
+    units : FeatureUnits
         Of the features in the energy distance.
     """
     (X, weight_x), (Y, weight_y) = source, target
@@ -136,7 +147,7 @@ def criteria_of_initial_map(
     knots: Knots | None,
     source: WeightedArray,
     target: WeightedArray,
-    units: BoundedUnits,
+    units: FeatureUnits,
 ) -> Criteria:
     """The criteria of an initial map, whose potential is exact at both ends.
 
@@ -146,7 +157,7 @@ def criteria_of_initial_map(
     knots : Knots or None
         Of the quantile mapping, in the new variables. None: u = 0.
     source, target : pair of rows (n, d) and weights (n,)
-    units : BoundedUnits
+    units : FeatureUnits
         As in :func:`criteria`.
     """
     X, Y = source[0], target[0]

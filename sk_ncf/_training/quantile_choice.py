@@ -26,8 +26,8 @@ from sk_ncf._flow.separable_potential import (
 )
 from sk_ncf._flow.transport_map import TransportMap
 from sk_ncf._samples.map_comparison import (
-    BoundedUnits,
     Criteria,
+    FeatureUnits,
     Images,
     criteria,
     criteria_of_initial_map,
@@ -163,7 +163,7 @@ def _network_is_better(
     of_quantile, of_network = [], []
     samples = cast(SamplePair, splits.all_rows)
     some = (s.repeated().representative(MAX_ROWS_KNOTS) for s in samples)
-    units = BoundedUnits.of_samples(*map(_rows, some))
+    units = FeatureUnits.standard(*map(_rows, some))
     held_out = zip(*splits.held_out, strict=True)
     for network, of_member, rows in zip(networks, knots, held_out, strict=True):
         x, y = (_rows(sample) for sample in cast(SamplePair, rows))
