@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sk_ncf._flow.affine_map import AffineMap
-from sk_ncf._flow.moments import effective_size
+from sk_ncf._flow.moments import effective_size, weighted_moments
 from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf._flow.separable_potential import Knots, SeparablePotential, fit_knots
 from sk_ncf._samples.outliers import weighted_quantile
@@ -67,49 +67,58 @@ class FeatureUnits(NamedTuple):
     Attributes
     ----------
     centre, scale : ndarray of shape (d,)
-    bound : float, default=inf
+    bound : float or ndarray of shape (d,), default=inf
         A value z in these units becomes :math:`B \\arctan(z / B)`, with the bound B.
     """
 
     centre: np.ndarray
     scale: np.ndarray
-    bound: float = np.inf
+    bound: float | np.ndarray = np.inf
 
     @classmethod
     def standard(cls, *samples: WeightedArray) -> "FeatureUnits":
-        """Mean and standard deviation of samples with the same total weight."""
-        X, weight = _together(samples)
-        mean = weight @ X
-        std = np.sqrt(weight @ np.square(X - mean))
-        return cls(mean, np.where(std > 0, std, std.max() or 1.0))
+        """Mean, and standard deviation within samples of the same total weight."""
+        means, covs = zip(
+            *(weighted_moments(*sample) for sample in samples), strict=True
+        )
+        std = np.sqrt(np.mean([np.diag(cov) for cov in covs], axis=0))
+        std = np.where(std > 0, std, std.max() or 1.0)
+        return cls(np.mean(means, axis=0), std)
 
     @classmethod
     def robust(cls, *samples: WeightedArray) -> "FeatureUnits":
         """Median, and interquartile range over that of a standard normal variable.
 
         If half of the values are equal, they are the mean and the standard deviation. The
-        bound is 4: the largest part of a normal distribution hardly changes, and in a
-        column with heavy tails the values in the middle still count.
+        bound is four such ranges of all samples together: the largest part of a normal
+        distribution hardly changes, and in a column with heavy tails the values in the
+        middle still count.
         """
-        X, weight = _together(samples)
-        mean, std, _ = cls.standard(*samples)
-        quartiles = [weighted_quantile(column, weight, QUARTILES) for column in X.T]
-        low, median, high = np.transpose(quartiles)
-        spread = high > low
-        scale = np.where(spread, (high - low) / IQR_OF_NORMAL, std)
-        return cls(np.where(spread, median, mean), scale, BOUND)
+        centre, std, _ = cls.standard(*samples)
+        X = np.concatenate([rows for rows, _ in samples])
+        weight = np.concatenate([w / w.sum() for _, w in samples])
+        low, middle, high = _quartiles((X, weight))
+        within = np.mean(
+            [np.ptp(_quartiles(s)[[0, 2]], axis=0) for s in samples], axis=0
+        )
+        spread = (within > 0) & (high > low)
+        scale = np.where(spread, within / IQR_OF_NORMAL, std)
+        total = np.where(spread, (high - low) / IQR_OF_NORMAL, std)
+        bound = BOUND * np.maximum(total / scale, 1.0)
+        return cls(np.where(spread, middle, centre), scale, bound)
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Rows (n, d) in these units."""
         z: np.ndarray = (rows - self.centre) / self.scale
-        return z if np.isinf(self.bound) else self.bound * np.arctan(z / self.bound)
+        if np.isinf(self.bound).all():
+            return z
+        return np.asarray(self.bound * np.arctan(z / self.bound))
 
 
-def _together(samples: Sequence[WeightedArray]) -> WeightedArray:
-    """All rows, and weights with the sum 1, the same for every sample."""
-    X = np.concatenate([rows for rows, _ in samples])
-    weight = np.concatenate([w / w.sum() for _, w in samples]) / len(samples)
-    return X, weight
+def _quartiles(sample: WeightedArray) -> np.ndarray:
+    """Lower quartile, median and upper quartile of every feature, shape (3, d)."""
+    X, weight = sample
+    return np.transpose([weighted_quantile(x, weight, QUARTILES) for x in X.T])
 
 
 class Images(NamedTuple):
