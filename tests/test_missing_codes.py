@@ -141,3 +141,40 @@ def test_rows_near_the_largest_number_are_mapped(dtype, size):
     mapped = start_map().fit(X, X_target=Y).transform(far)
     assert mapped.dtype == dtype
     np.testing.assert_allclose(mapped, far, rtol=1e-6)
+
+
+def _boxes(transport):
+    (frame,) = transport.preconditioners_
+    return frame.source.box, frame.target.box
+
+
+def _assert_box_of(box, rows):
+    np.testing.assert_allclose(box, [rows.min(axis=0), rows.max(axis=0)])
+
+
+def test_no_row_of_a_stream_is_taken_for_a_code_later():
+    X, Y = two_samples(n=100, n_target=100)
+    transport = start_map().partial_fit(X, X_target=Y)
+    new = X[:8] + [[40.0, 0.0]]
+    transport.partial_fit(new, X_target=Y[:8])
+    _assert_box_of(_boxes(transport)[0], np.concatenate([X, new]))
+    _assert_box_of(_boxes(transport)[1], Y)
+
+
+def test_a_stream_whose_first_rows_are_few_or_of_unknown_range_has_no_box():
+    X, Y = two_samples(n=100, n_target=100)
+    transport = start_map().partial_fit(40 * X[:12], X_target=Y[:12])
+    assert _boxes(transport.partial_fit(X, X_target=Y)) == (None, None)
+    old = start_map().partial_fit(40 * X, X_target=Y)
+    for side in (old.preconditioners_[0].source, old.preconditioners_[0].target):
+        del vars(side)["box"]  # as pickled by an earlier version
+    assert _boxes(old.partial_fit(X, X_target=Y)) == (None, None)
+
+
+def test_no_row_of_a_small_class_is_taken_for_a_code():
+    X, Y = two_samples(n=212, n_target=212)
+    y = np.repeat([0, 1], [200, 12])
+    X[200:, 0] += 60
+    transport = start_map(class_conditional="shared", objective="mmd")
+    transport.fit(X, y, X_target=Y, y_target=y)
+    _assert_box_of(transport.preconditioners_[0].source.box, X)
