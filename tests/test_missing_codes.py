@@ -143,6 +143,19 @@ def test_rows_near_the_largest_number_are_mapped(dtype, size):
     np.testing.assert_allclose(mapped, far, rtol=1e-6)
 
 
+def test_a_code_changes_no_other_feature_of_a_plane():
+    X, Y = (np.c_[rows, rows.sum(axis=1)] for rows in two_samples(n=200))
+    transport = quick().fit(X, X_target=Y)
+    (frame,) = transport.preconditioners_
+    assert frame.plane is not None
+    for code in (-60.0, -9999.0):
+        coded, imputed = (
+            _with_codes(X, 200, code=c) for c in (code, frame.source.mean[1])
+        )
+        moved = transport.transform(coded) - transport.transform(imputed)
+        np.testing.assert_allclose(moved, coded - imputed, atol=1e-6)
+
+
 def _boxes(transport):
     (frame,) = transport.preconditioners_
     return frame.source.box, frame.target.box
