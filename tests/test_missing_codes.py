@@ -156,6 +156,13 @@ def test_a_code_changes_no_other_feature_of_a_plane():
         np.testing.assert_allclose(moved, coded - imputed, atol=1e-6)
 
 
+def test_a_code_is_far_outside_whatever_the_unit_of_its_feature():
+    X, Y = (rows * [1000, 1] for rows in two_samples(n=200, n_target=200))
+    transport = start_map(cost="lp").fit(X, X_target=Y)
+    source, coded = transport.preconditioners_[0].source, _with_codes(X, 5, code=99.0)
+    assert np.flatnonzero(source.is_far(coded)).tolist() == list(range(5))
+
+
 def _boxes(transport):
     (frame,) = transport.preconditioners_
     return frame.source.box, frame.target.box

@@ -89,8 +89,14 @@ class AffineMap:
         return inside if X.shape[1] == 1 else np.where(inside == X, X, self.mean)
 
     def is_far(self, X: np.ndarray) -> np.ndarray:
-        """Mask of the rows far outside the training rows, shape (n,)."""
-        return np.asarray(_lengths(self.forward(X)) > FAR_RADIUS * self.radius)
+        """Mask of the rows far outside the training rows, shape (n,).
+
+        So are rows with a value that may be a code of a missing value, even if the unit
+        of its feature is so large that it is no long way.
+        """
+        far = np.asarray(_lengths(self.forward(X)) > FAR_RADIUS * self.radius)
+        inside = self.imputed(X)
+        return far if inside is X else far | (inside != X).any(axis=1)
 
     def clipped(self, rows: np.ndarray) -> np.ndarray:
         """Rows in the new variables, projected onto a ball around the mean.
