@@ -52,6 +52,9 @@ def test_codes_among_counts_and_binary_values_are_found():
         np.append(_normal(10), [-9999] * 3),
         np.append(_normal(100), [-9999] * 101),
         np.full(100, 3.0),
+        np.append(np.zeros(150), 100 + _normal()),
+        np.append(1e-6 * _normal(150), 100 + _normal()),
+        1.6e9 + np.random.default_rng(0).integers(0, 86400, 400),
     ],
     ids=[
         "normal",
@@ -66,6 +69,9 @@ def test_codes_among_counts_and_binary_values_are_found():
         "few rows",
         "most rows",
         "constant",
+        "many zeros",
+        "many zeros with noise",
+        "times of a day",
     ],
 )
 def test_other_columns_have_no_code(values):
@@ -161,6 +167,15 @@ def test_a_code_is_far_outside_whatever_the_unit_of_its_feature():
     transport = start_map(cost="lp").fit(X, X_target=Y)
     source, coded = transport.preconditioners_[0].source, _with_codes(X, 5, code=99.0)
     assert np.flatnonzero(source.is_far(coded)).tolist() == list(range(5))
+
+
+def test_rows_at_zero_stay_there_however_far_the_others_are():
+    rng, zero = np.random.default_rng(0), np.arange(400) < 120
+    X, Y = (np.where(zero, 0, rng.normal(mean, 3, 400)) for mean in (100, 110))
+    transport = quick().fit(X[:, None], X_target=Y[:, None])
+    assert not transport.n_outliers_.any()
+    mapped = transport.transform(X[:, None])[:, 0]
+    assert np.abs(mapped[zero]).max() < 5 < np.abs(mapped - X)[~zero].mean()
 
 
 def _boxes(transport):

@@ -1,7 +1,8 @@
 """Codes of missing values, such as -9999: single values far outside all others.
 
 They are no measurements. They would determine the mean, the scale and the covariances of
-their column, and nothing would be seen of the other values beside them.
+their column, and nothing would be seen of the other values beside them. Zero is no code:
+amounts and durations are zero where nothing happened, and such rows are to be mapped.
 """
 
 from collections.abc import Iterable
@@ -73,8 +74,12 @@ def _limits(values: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
 
 
 def _is_code(values: np.ndarray, rest: np.ndarray) -> bool:
-    """Whether sorted values are almost equal, and far from all others, which are not."""
+    """Whether sorted values are almost equal, and far from all others, which are not.
+
+    Not if they are almost zero.
+    """
     width = rest[-1] - rest[0]
     distance = max(values[0] - rest[-1], rest[0] - values[-1])
     narrow = values[-1] - values[0] <= WIDTH * width
-    return bool(narrow and 0 < GAP * width <= distance)
+    is_zero = values[0] - WIDTH * width <= 0 <= values[-1] + WIDTH * width
+    return bool(narrow and not is_zero and 0 < GAP * width <= distance)
