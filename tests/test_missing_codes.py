@@ -133,10 +133,12 @@ def test_a_code_is_mapped_like_the_mean_of_the_feature(cost):
         np.testing.assert_allclose(move(coded) - move(imputed), shift, atol=1e-4)
 
 
-def test_the_map_of_one_feature_is_monotone_far_outside():
+@pytest.mark.parametrize("n_constant", [0, 1])
+def test_the_map_of_one_feature_is_monotone_far_outside(n_constant):
     X, Y = two_samples(n=200, d=1)
     grid = np.r_[-(10.0 ** np.arange(9, -2, -0.2)), 10.0 ** np.arange(-1, 9, 0.2)]
-    mapped = start_map().fit(X, X_target=Y).transform(grid[:, None])
+    X, Y, grid = (np.c_[Z, np.ones((len(Z), n_constant))] for Z in (X, Y, grid))
+    mapped = start_map().fit(X, X_target=Y).transform(grid)
     assert (np.diff(mapped[:, 0]) > 0).all()
 
 

@@ -74,19 +74,21 @@ class AffineMap:
 
         They are farther from the training rows than five times the range of the feature,
         which is not constant.
-        If it is the only feature, they are clipped to this distance instead, so that the
-        map is monotone. If there is no such value, the rows are returned without a copy.
+        If all other features are constant, they are clipped to this distance instead, so
+        that the map is monotone. If there is no such value, the rows are returned without
+        a copy.
         """
         if self.box is None:
             return X
         low, high = self.box
+        varies = high > low
         with np.errstate(over="ignore"):
-            margin = np.where(high > low, MISSING_DISTANCE * (high - low), np.inf)
+            margin = np.where(varies, MISSING_DISTANCE * (high - low), np.inf)
             low, high = low - margin, high + margin
         inside = np.clip(X, low, high)
         if np.array_equal(inside, X):
             return X
-        return inside if X.shape[1] == 1 else np.where(inside == X, X, self.mean)
+        return inside if varies.sum() == 1 else np.where(inside == X, X, self.mean)
 
     def is_far(self, X: np.ndarray) -> np.ndarray:
         """Mask of the rows far outside the training rows, shape (n,).
