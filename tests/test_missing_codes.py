@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from fits import quick, start_map, two_samples
 
+from sk_ncf._samples.left_out import without_far_rows
 from sk_ncf._samples.missing_codes import coded_rows
 from sk_ncf._samples.outliers import OutlierWarning
+from sk_ncf._samples.sample import unique_rows
 
 
 def _coded(values, weight=None):
@@ -215,3 +217,21 @@ def test_no_row_of_a_small_class_is_taken_for_a_code():
     transport = start_map(class_conditional="shared", objective="mmd")
     transport.fit(X, y, X_target=Y, y_target=y)
     _assert_box_of(transport.preconditioners_[0].source.box, X)
+
+
+def _left_out(X):
+    rest, outliers = without_far_rows(unique_rows(X))
+    assert len(rest) + outliers.n == len(X)
+    return outliers.n
+
+
+def test_a_code_behind_a_code_is_found():
+    X = np.random.default_rng(0).standard_normal((400, 2))
+    X[:40, 1], X[40:80, 1] = -99, -9999
+    assert _left_out(X) == 80
+
+
+def test_at_most_half_of_the_rows_are_left_out_beside_outliers_too():
+    X = np.random.default_rng(0).standard_normal((400, 3))
+    X[:120, 0], X[120:220, 1], X[220:222, 2] = -9999, -9999, [1e7, 3e7]
+    assert _left_out(X) == 102

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-__all__ = ["coded_rows"]
+__all__ = ["MAX_SHARE", "coded_rows"]
 
 GAP = 5.0  # times the range of all other values: the distance of a code from them
 WIDTH = 1e-3  # times this range: that of the codes, which may have been rounded
@@ -18,16 +18,20 @@ MAX_SHARE = 0.5  # of the weight, which the rows with a code do not exceed
 MAX_ROWS = 65536  # among which codes are searched for
 
 
-def coded_rows(columns: Iterable[np.ndarray], weight: np.ndarray) -> np.ndarray:
+def coded_rows(
+    columns: Iterable[np.ndarray], weight: np.ndarray, most: float = MAX_SHARE
+) -> np.ndarray:
     """Mask of the rows with a code in some column, shape (n,).
 
-    They have at most half of the weight: columns with more codes are left as they are.
+    Columns with more codes than `most` allows are left as they are.
 
     Parameters
     ----------
     columns : iterable of d ndarrays of shape (n,)
     weight : ndarray of shape (n,)
         Positive.
+    most : float, default=0.5
+        Largest share of the weight that these rows may have.
     """
     coded = np.zeros(len(weight), dtype=bool)
     if len(weight) < MIN_ROWS:
@@ -41,7 +45,7 @@ def coded_rows(columns: Iterable[np.ndarray], weight: np.ndarray) -> np.ndarray:
             mask = (column < low) | (column > high)
             found.append((float(weight[mask].sum()), mask))
     for _, mask in sorted(found, key=lambda pair: pair[0]):
-        if weight[coded | mask].sum() <= MAX_SHARE * weight.sum():
+        if weight[coded | mask].sum() <= most * weight.sum():
             coded |= mask
     return coded
 
