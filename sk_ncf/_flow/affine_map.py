@@ -11,7 +11,7 @@ __all__ = ["AffineMap"]
 
 MAPPED_RADIUS = 1.25  # in radii of the training rows; the network is used within it
 FAR_RADIUS = 1.5  # in radii of the training rows; rows outside are called far
-MIN_BOX_ROWS = 16  # of a sample, from which the range of a feature is known
+MIN_BOX_ROWS = 16  # of the first call, from which the range of a feature is known
 MISSING_DISTANCE = 5.0  # ranges of a feature, from which its value tells nothing
 
 
@@ -48,16 +48,20 @@ class AffineMap:
         return AffineMap(mean, self.matrix @ matrix, inverse @ self.inverse_matrix)
 
     def with_extent_of(self, samples: Iterable[WeightedRows]) -> "AffineMap":
-        """This map with the radius and the box of the samples, and of earlier ones."""
+        """This map with the radius and the box of the samples, and of earlier ones.
+
+        If the first rows are few, or if the box of earlier rows is not known, there is no
+        box.
+        """
+        samples = list(samples)
         radii = [self.radius if np.isfinite(self.radius) else 0.0]
         boxes = [] if self.box is None else [self.box]
-        for sample in samples:
-            for X in (sample.X[part] for part in _chunks(sample.X, 65536)):
-                radii.append(_lengths(self.forward(X)).max())
-                if len(sample.X) >= MIN_BOX_ROWS:
-                    boxes.append(np.array([X.min(axis=0), X.max(axis=0)], np.float64))
+        for X in (s.X[part] for s in samples for part in _chunks(s.X, 65536)):
+            radii.append(_lengths(self.forward(X)).max())
+            boxes.append(np.array([X.min(axis=0), X.max(axis=0)], np.float64))
         radius, box = float(max(radii)) or np.inf, self.box
-        if boxes:
+        many = sum(len(sample.X) for sample in samples) >= MIN_BOX_ROWS
+        if box is not None or (many and np.isinf(self.radius)):
             box = np.stack([np.min(boxes, axis=0)[0], np.max(boxes, axis=0)[1]])
             if self.box is not None and np.array_equal(box, self.box):
                 box = self.box
@@ -70,23 +74,31 @@ class AffineMap:
 
         They are farther from the training rows than five times the range of the feature,
         which is not constant.
-        If it is the only feature, they are clipped to this distance instead, so that the
-        map is monotone. If there is no such value, the rows are returned without a copy.
+        If all other features are constant, they are clipped to this distance instead, so
+        that the map is monotone. If there is no such value, the rows are returned without
+        a copy.
         """
         if self.box is None:
             return X
         low, high = self.box
+        varies = high > low
         with np.errstate(over="ignore"):
-            margin = np.where(high > low, MISSING_DISTANCE * (high - low), np.inf)
+            margin = np.where(varies, MISSING_DISTANCE * (high - low), np.inf)
             low, high = low - margin, high + margin
         inside = np.clip(X, low, high)
         if np.array_equal(inside, X):
             return X
-        return inside if X.shape[1] == 1 else np.where(inside == X, X, self.mean)
+        return inside if varies.sum() == 1 else np.where(inside == X, X, self.mean)
 
     def is_far(self, X: np.ndarray) -> np.ndarray:
-        """Mask of the rows far outside the training rows, shape (n,)."""
-        return np.asarray(_lengths(self.forward(X)) > FAR_RADIUS * self.radius)
+        """Mask of the rows far outside the training rows, shape (n,).
+
+        So are rows with a value that may be a code of a missing value, even if the unit
+        of its feature is so large that it is no long way.
+        """
+        far = np.asarray(_lengths(self.forward(X)) > FAR_RADIUS * self.radius)
+        inside = self.imputed(X)
+        return far if inside is X else far | (inside != X).any(axis=1)
 
     def clipped(self, rows: np.ndarray) -> np.ndarray:
         """Rows in the new variables, projected onto a ball around the mean.

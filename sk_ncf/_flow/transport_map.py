@@ -128,21 +128,20 @@ class TransportMap:
         for frame, flow, rows in self._by_class(len(X), codes, X.dtype):
             before, after = getattr(frame, from_side), getattr(frame, to_side)
             plane = frame.plane
-            part = X[rows] if plane is None else plane.project(X[rows], from_side)
+            part = X[rows]
             inside = before.imputed(part)
-            if plane is not None and inside is not part:
-                inside = plane.project(inside, from_side)
-            x = before.forward(inside)
+            in_plane = inside if plane is None else plane.project(inside, from_side)
+            x = before.forward(in_plane)
             near = before.clipped(x)
             with torch.no_grad():
                 z = function(flow, self._tensor(near, X.dtype))[0]
             mapped = z.cpu().double().numpy()
             with np.errstate(over="ignore", invalid="ignore"):
                 mapped = after.inverse(mapped if near is x else mapped + (x - near))
+                if plane is not None:
+                    mapped = plane.restore_offset(mapped, inside, from_side, to_side)
                 if inside is not part:
                     mapped = mapped + (part - inside)
-                if plane is not None:
-                    mapped = plane.restore_offset(mapped, X[rows], from_side, to_side)
                 out[rows] = mapped
         return check_finite(out, "The map")
 

@@ -107,5 +107,7 @@ def _affine_map(
     for part in (matrix, inverse_matrix):
         checked_array("the matrix of a change of variables", part, (d, d), "f")
     if box is not None:
-        checked_array("the range of the rows", box, (2, d), "f")
+        low, high = checked_array("the range of the rows", box, (2, d), "f")
+        if not (low <= high).all():
+            raise ModelFileError("the range of the rows ends before it starts")
     return AffineMap(mean, matrix, inverse_matrix, radius, box)

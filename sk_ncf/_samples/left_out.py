@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from sk_ncf._flow.moments import effective_size
-from sk_ncf._samples.missing_codes import coded_rows
+from sk_ncf._samples.missing_codes import MAX_SHARE, coded_rows
 from sk_ncf._samples.outliers import column_values, far_rows
 from sk_ncf._samples.sample import RowView, Sample
 
@@ -67,23 +67,26 @@ def _far_or_coded(
 ) -> np.ndarray:
     """Mask of the outliers and of the rows with codes of missing values.
 
-    Either can hide the other, so the codes are searched for again without outliers.
+    Either can hide the other, and a code a second one that is nearer, so the codes are
+    searched for again in the rest.
     """
     n, d = X.shape
-    left_out = np.zeros(n, dtype=bool)
+    left_out, most, total = np.zeros(n, dtype=bool), MAX_SHARE, weight.sum()
     for _ in range(2):
         rest = np.flatnonzero(~left_out)
         rows, share = _take(X, rest), weight[rest]
-        coded = coded_rows((column_values(rows, j) for j in range(d)), share)
+        columns = (column_values(rows, j) for j in range(d))
+        coded = coded_rows(columns, share, most)
         if left_out.any() and not coded.any():
             break
         left_out[rest[coded]] = True
         rest = rest[~coded]
-        size = n_rows * weight[rest].sum() / weight.sum()
+        size = n_rows * weight[rest].sum() / total
         far = far_rows(_take(X, rest), weight[rest], size)
         left_out[rest[far]] = True
-        if not far.any():
+        if not (far.any() or coded.any()):
             break
+        most = 1 - (1 - MAX_SHARE) * total / weight[~left_out].sum()
     return left_out
 
 

@@ -1,14 +1,15 @@
 """Codes of missing values, such as -9999: single values far outside all others.
 
 They are no measurements. They would determine the mean, the scale and the covariances of
-their column, and nothing would be seen of the other values beside them.
+their column, and nothing would be seen of the other values beside them. Zero is no code:
+amounts and durations are zero where nothing happened, and such rows are to be mapped.
 """
 
 from collections.abc import Iterable
 
 import numpy as np
 
-__all__ = ["coded_rows"]
+__all__ = ["MAX_SHARE", "coded_rows"]
 
 GAP = 5.0  # times the range of all other values: the distance of a code from them
 WIDTH = 1e-3  # times this range: that of the codes, which may have been rounded
@@ -17,16 +18,20 @@ MAX_SHARE = 0.5  # of the weight, which the rows with a code do not exceed
 MAX_ROWS = 65536  # among which codes are searched for
 
 
-def coded_rows(columns: Iterable[np.ndarray], weight: np.ndarray) -> np.ndarray:
+def coded_rows(
+    columns: Iterable[np.ndarray], weight: np.ndarray, most: float = MAX_SHARE
+) -> np.ndarray:
     """Mask of the rows with a code in some column, shape (n,).
 
-    They have at most half of the weight: columns with more codes are left as they are.
+    Columns with more codes than `most` allows are left as they are.
 
     Parameters
     ----------
     columns : iterable of d ndarrays of shape (n,)
     weight : ndarray of shape (n,)
         Positive.
+    most : float, default=0.5
+        Largest share of the weight that these rows may have.
     """
     coded = np.zeros(len(weight), dtype=bool)
     if len(weight) < MIN_ROWS:
@@ -40,7 +45,7 @@ def coded_rows(columns: Iterable[np.ndarray], weight: np.ndarray) -> np.ndarray:
             mask = (column < low) | (column > high)
             found.append((float(weight[mask].sum()), mask))
     for _, mask in sorted(found, key=lambda pair: pair[0]):
-        if weight[coded | mask].sum() <= MAX_SHARE * weight.sum():
+        if weight[coded | mask].sum() <= most * weight.sum():
             coded |= mask
     return coded
 
@@ -73,8 +78,12 @@ def _limits(values: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
 
 
 def _is_code(values: np.ndarray, rest: np.ndarray) -> bool:
-    """Whether sorted values are almost equal, and far from all others, which are not."""
+    """Whether sorted values are almost equal, and far from all others, which are not.
+
+    Not if they are almost zero.
+    """
     width = rest[-1] - rest[0]
     distance = max(values[0] - rest[-1], rest[0] - values[-1])
     narrow = values[-1] - values[0] <= WIDTH * width
-    return bool(narrow and 0 < GAP * width <= distance)
+    is_zero = values[0] - WIDTH * width <= 0 <= values[-1] + WIDTH * width
+    return bool(narrow and not is_zero and 0 < GAP * width <= distance)
