@@ -136,6 +136,10 @@ def test_a_far_row_is_moved_like_the_last_known_one_on_its_way_to_the_mean():
     )
     np.testing.assert_allclose(end - start, (end - start)[[0]].repeat(9, 0), atol=1e-5)
     back = transport.inverse_transform(transport.transform(ray[:1]))
+    beyond = frame.source.inverse(
+        np.array([[1.0, 2.0]]) * np.geomspace(10, 1e8, 9)[:, None]
+    )
+    assert np.isfinite(transport.inverse_transform(beyond)).all()
     assert np.abs(back / ray[:1] - 1).max() < 0.2
 
 

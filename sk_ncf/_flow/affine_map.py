@@ -12,7 +12,7 @@ __all__ = ["AffineMap"]
 MAPPED_RADIUS = 1.25  # in radii of the training rows; the network is used within it
 FAR_RADIUS = 1.5  # in radii of the training rows; rows outside are called far
 MIN_BOX_ROWS = 16  # of the first call, from which the range of a feature is known
-MISSING_DISTANCE = 5.0  # ranges of a feature, from which its value tells nothing
+MISSING_DISTANCE = 5.0  # ranges of a feature, from which on a value may be a code
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,7 @@ class AffineMap:
     matrix: np.ndarray  # (d, d)
     inverse_matrix: np.ndarray  # (d, d)
     radius: float = np.inf  # of the training rows around the mean, in the new variables
-    box: np.ndarray | None = (
-        None  # (2, d), least and largest values of the training rows
-    )
+    box: np.ndarray | None = None  # (2, d), range of the training rows
 
     def forward(self, X: RowArray) -> np.ndarray:
         """Rows in the new variables, shape (n, d), float64."""
@@ -73,10 +71,9 @@ class AffineMap:
         """Rows with the mean in place of values that may be codes of missing values.
 
         They are farther from the training rows than five times the range of the feature,
-        which is not constant.
-        If all other features are constant, they are clipped to this distance instead, so
-        that the map is monotone. If there is no such value, the rows are returned without
-        a copy.
+        which is not constant. If all other features are constant, they are clipped to
+        this distance instead, so that the map is monotone. If there is no such value, the
+        rows are returned without a copy.
         """
         if self.box is None:
             return X

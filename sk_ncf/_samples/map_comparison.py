@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sk_ncf._flow.affine_map import AffineMap
-from sk_ncf._flow.moments import effective_size, weighted_moments
+from sk_ncf._flow.moments import Moments, effective_size, weighted_moments
 from sk_ncf._flow.preconditioner import Preconditioner
 from sk_ncf._flow.separable_potential import Knots, SeparablePotential, fit_knots
 from sk_ncf._samples.outliers import weighted_quantile
@@ -76,11 +76,9 @@ class FeatureUnits(NamedTuple):
     bound: float | np.ndarray = np.inf
 
     @classmethod
-    def standard(cls, *samples: WeightedArray) -> "FeatureUnits":
+    def standard(cls, *moments: Moments) -> "FeatureUnits":
         """Mean, and standard deviation within samples of the same total weight."""
-        means, covs = zip(
-            *(weighted_moments(*sample) for sample in samples), strict=True
-        )
+        means, covs = zip(*moments, strict=True)
         std = np.sqrt(np.mean([np.diag(cov) for cov in covs], axis=0))
         std = np.where(std > 0, std, std.max() or 1.0)
         return cls(np.mean(means, axis=0), std)
@@ -94,7 +92,7 @@ class FeatureUnits(NamedTuple):
         distribution hardly changes, and in a column with heavy tails the values in the
         middle still count.
         """
-        centre, std, _ = cls.standard(*samples)
+        centre, std, _ = cls.standard(*(weighted_moments(*s) for s in samples))
         X = np.concatenate([rows for rows, _ in samples])
         weight = np.concatenate([w / w.sum() for _, w in samples])
         low, middle, high = _quartiles((X, weight))

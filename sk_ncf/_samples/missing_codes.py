@@ -9,9 +9,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from sk_ncf._flow.affine_map import MISSING_DISTANCE
+
 __all__ = ["MAX_SHARE", "coded_rows"]
 
-GAP = 5.0  # times the range of all other values: the distance of a code from them
 WIDTH = 1e-3  # times this range: that of the codes, which may have been rounded
 MIN_ROWS = 16  # distinct ones; among fewer there are no codes
 MAX_SHARE = 0.5  # of the weight, which the rows with a code do not exceed
@@ -86,4 +87,4 @@ def _is_code(values: np.ndarray, rest: np.ndarray) -> bool:
     distance = max(values[0] - rest[-1], rest[0] - values[-1])
     narrow = values[-1] - values[0] <= WIDTH * width
     is_zero = values[0] - WIDTH * width <= 0 <= values[-1] + WIDTH * width
-    return bool(narrow and not is_zero and 0 < GAP * width <= distance)
+    return bool(narrow and not is_zero and 0 < MISSING_DISTANCE * width <= distance)

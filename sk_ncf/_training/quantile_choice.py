@@ -162,8 +162,7 @@ def _network_is_better(
     """
     of_quantile, of_network = [], []
     samples = cast(SamplePair, splits.all_rows)
-    some = (s.repeated().representative(MAX_ROWS_KNOTS) for s in samples)
-    units = FeatureUnits.standard(*map(_rows, some))
+    units = FeatureUnits.standard(*(sample.moments for sample in samples))
     held_out = zip(*splits.held_out, strict=True)
     for network, of_member, rows in zip(networks, knots, held_out, strict=True):
         x, y = (_rows(sample) for sample in cast(SamplePair, rows))
