@@ -12,7 +12,7 @@ over classes of the squared energy distance of mapped test rows to held-out targ
 of the class. One without the other says nothing: a map to class means is 99 % right.
 
 The toy has three classes whose straight paths cross. "Own class" is the share of mapped
-rows that are nearest to a row of their own class; "round trip" is |T^-1 T(x) - x|^2 over
+rows that are nearest to a row of their own class; "cycle error" is |T^-1 T(x) - x|^2 over
 the variance. One thread; seconds include the classifier's.
 """
 
@@ -68,7 +68,7 @@ def digits():
 
 
 def images(seed, n=20_000, n_test=10_000):
-    """(X, y, X_test, y_test) of either side in 32 principal components of its own."""
+    """(X, y, X_test, y_test) of each sample in 32 principal components of its own."""
     rng = np.random.default_rng(seed)
     (X, y), (X_test, y_test) = fashion("train"), fashion("t10k")
     some, tested = rng.permutation(len(X))[:n], rng.permutation(len(X_test))[:n_test]
@@ -81,7 +81,7 @@ def images(seed, n=20_000, n_test=10_000):
 
 
 def accuracy_and_distance(mapped, y, judge, X, labels):
-    """Of mapped rows of the classes y, to rows of the other side with labels."""
+    """Of mapped rows of the classes y, to rows of the other sample with labels."""
     accuracy = (judge.predict(mapped) == y).mean()
     classes = np.unique(y)
     apart = [_distance(mapped[y == k], X[labels == k]) for k in classes]
@@ -125,7 +125,7 @@ class Images:
         return self.fits[key]
 
     def measure(self, name):
-        """Accuracy, distance, round trip and seconds of a case."""
+        """Accuracy, distance, cycle error and seconds of a case."""
         options, share, true, _ = CASES[name]
         estimator, seconds = self.fitted(options, share)
         back = name.startswith("inverse")
@@ -135,7 +135,7 @@ class Images:
         label = {"sample_label": start[3]} if true else {}
         mapped = there(start[2], **label)
         other = again(mapped, **label)
-        trip = np.square(other - start[2]).sum() / (
+        cycle = np.square(other - start[2]).sum() / (
             start[2].var(axis=0).sum() * len(other)
         )
         scores = accuracy_and_distance(
@@ -146,7 +146,7 @@ class Images:
                 f"  named {estimator.pseudo_label_fraction_:.0%} of the target rows, "
                 f"{estimator.pseudo_label_accuracy_:.3f} right on labels held out"
             )
-        return (*scores, trip, seconds)
+        return (*scores, cycle, seconds)
 
 
 def crossing(n, seed):
@@ -161,7 +161,7 @@ def crossing(n, seed):
 
 
 def toy(seed, n=3000):
-    """Own-class rate, distance, round trip and seconds of the crossing classes."""
+    """Own-class rate, distance, cycle error and seconds of the crossing classes."""
     (X, Y, y), (X_test, Y_test, y_test) = crossing(n, seed), crossing(n, 1000 + seed)
     start = time.perf_counter()
     estimator = NCFTransport(random_state=seed, **LABEL)
@@ -171,8 +171,8 @@ def toy(seed, n=3000):
     judge = KNeighborsClassifier(1).fit(Y, y)
     scores = accuracy_and_distance(mapped, y_test, judge, Y_test, y_test)
     back = estimator.inverse_transform(mapped)
-    trip = np.square(back - X_test).sum(1).mean() / X_test.var(axis=0).sum()
-    return (*scores, trip, seconds)
+    cycle = np.square(back - X_test).sum(1).mean() / X_test.var(axis=0).sum()
+    return (*scores, cycle, seconds)
 
 
 def passed(name, values):
@@ -184,16 +184,16 @@ def passed(name, values):
 
 
 HEADER = (
-    f"{'case':<16}{'seed':>6}{'accuracy':>10}{'distance':>10}{'trip':>8}{'fit, s':>8}"
+    f"{'case':<16}{'seed':>6}{'accuracy':>10}{'distance':>10}{'cycle':>8}{'fit, s':>8}"
 )
 
 
 def line(name, seed, values):
     """One row of the table."""
-    accuracy, apart, trip, seconds = values
+    accuracy, apart, cycle, seconds = values
     verdict = "" if passed(name, values) else "  FAIL"
     return (
-        f"{name:<16}{seed:>6}{accuracy:>10.4f}{apart:>10.4f}{trip:>8.4f}{seconds:>8.1f}"
+        f"{name:<16}{seed:>6}{accuracy:>10.4f}{apart:>10.4f}{cycle:>8.4f}{seconds:>8.1f}"
         f"{verdict}"
     )
 

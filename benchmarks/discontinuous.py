@@ -82,7 +82,7 @@ def methods(cost, seed):
 
 
 def off_support(mapped, training, fresh):
-    """Percent of mapped rows outside the support of the other side."""
+    """Percent of mapped rows outside the support of the other sample."""
     near = cKDTree(training)
     limit = np.quantile(near.query(fresh)[0], 0.999)
     return 100 * (near.query(mapped)[0] > limit).mean()

@@ -36,7 +36,7 @@ from threadpoolctl import threadpool_limits
 from sk_ncf.objectives import energy_distance
 
 HERE = Path(__file__).resolve().parent
-QUICK_ROWS = 400  # of a side
+QUICK_ROWS = 400  # of a sample
 QUICK_STEPS = 100
 NONE = "none"  # labels, or classifier
 SETS = {"": TASKS, "proportions": PROPORTIONS, "others": OTHERS}

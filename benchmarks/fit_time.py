@@ -41,7 +41,7 @@ def parsed(argv):
 
 
 def timed(n, d, seed):
-    """CPU seconds and steps of a fit to n rows of d features on each side."""
+    """CPU seconds and steps of a fit to n rows of d features in each sample."""
     problem = make_convex_map(n_samples=n, n_features=d, random_state=seed)
     start = time.process_time()
     fitted = NCFTransport(random_state=seed, device="cpu").fit(

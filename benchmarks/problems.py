@@ -27,7 +27,7 @@ TOYS = {
 
 
 class Case(NamedTuple):
-    """Training rows, and fresh rows of both sides with their exact images."""
+    """Training rows, and fresh rows of both samples with their exact images."""
 
     X: np.ndarray
     X_target: np.ndarray

@@ -34,7 +34,7 @@ from sk_ncf.costs._registry import COSTS
 
 N_FITS = 210
 N_FRESH = 4096
-MOST_NUMBERS = 4_000_000  # rows times features of a side
+MOST_NUMBERS = 4_000_000  # rows times features of a sample
 # The same for every size.
 LEARNING_RATE = auto_settings(4096, 8, 1, 1, False).learning_rate_init
 WORSE = 3.0  # paired standard errors that count as worse than the start
@@ -109,7 +109,7 @@ def both(make):
 
 
 def constant_column(d, rng):
-    """A feature that is constant on one side or on both, there not always the same."""
+    """A feature that is constant in one sample or in both, there not always the same."""
     column, laws = rng.integers(d), both(gaussian)(d, rng)
     values = [1.0, rng.choice([1.0, 3.0, np.nan])]
 
@@ -131,7 +131,7 @@ def cube_and_shell(d, rng):
 
 
 def identical(d, rng):
-    """The very same rows on both sides."""
+    """The very same rows in both samples."""
     return (gaussian(d, rng),) * 2
 
 
@@ -191,7 +191,7 @@ class Setup:
     early_stopping: bool
 
     def rows(self, sizes, rng):
-        """Rows of both sides."""
+        """Rows of both samples."""
         source, target = (law(n, rng) for law, n in zip(self.laws, sizes, strict=True))
         return source * self.units, (target + self.shift) * self.units
 
@@ -234,7 +234,7 @@ def draw(k):
 
 
 def draw_data(family, rng):
-    """Laws of both sides, numbers of rows, units."""
+    """Distributions of both samples, numbers of rows, units."""
     d = 2 if family == "toy" else round(2 ** rng.uniform(0, 7))
     most = np.log10(min(1e6, MOST_NUMBERS / d))
     sizes = tuple(int(10 ** rng.uniform(np.log10(20), most)) for _ in range(2))

@@ -50,8 +50,8 @@ COLUMNS = {  # header, unit
     "map_memory": ("map, MB", 1),
 }
 TITLES = {
-    "n": f"n rows a side, {FEATURES} features",
-    "d": f"d features, {ROWS:,} rows a side",
+    "n": f"n rows in each sample, {FEATURES} features",
+    "d": f"d features, {ROWS:,} rows in each sample",
 }
 SECONDS = {
     "step": "a step",
@@ -161,7 +161,7 @@ def watched(command, every=0.02):
 
 
 def measured(n, d):
-    """Seconds and MB of a fit to n rows of d features a side, and of the map."""
+    """Seconds and MB of a fit to n rows of d features in each sample, and of the map."""
     with tempfile.TemporaryDirectory() as folder:
         write_samples(Path(folder), n, d)
         command = [sys.executable, __file__, "--in-process", folder]

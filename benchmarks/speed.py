@@ -7,7 +7,7 @@
 For every problem and seed, the checkout given by `--against` and this one fit the same rows
 in turn, each in a process of its own with one thread. The error is the geometric mean of
 the forward and the inverse error, L2-UVP in percent; for classes it is the mean over
-classes of 100 times the squared energy distance to the other side's test rows. "kept"
+classes of 100 times the squared energy distance to the other sample's test rows. "kept"
 counts the fits that kept the initialization. Ratios are geometric means over the
 seeds, after / before. A ratio below 1 is an improvement.
 """

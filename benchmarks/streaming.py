@@ -71,7 +71,9 @@ def main(argv=None):
         (imports, end), peaks = watched(command)
     peak = end["peak"] - imports["peak"]
     anonymous = max(0.0, peaks[1] - max(peaks[0], imports["held"]))
-    print(f"{n:,} x {d} float32 rows a side, {size:,} a call, {end['steps']:,} steps")
+    print(
+        f"{n:,} x {d} float32 rows in each sample, {size:,} a call, {end['steps']:,} steps"
+    )
     print(f"data {2 * n * d * 4 / 2**20:.0f} MB, CPU seconds {end['seconds']:.0f}")
     print(f"MB above imports: peak {peak:.0f}, anonymous {anonymous:.0f}")
     print(f"to stay below: {AT_MOST}")

@@ -6,7 +6,7 @@
     python benchmarks/tables.py --pairs penguins houses --methods linear sk_ncf
 
 Every pair is split in two by a column of its own (time, sex, ...), and half of the rows
-of each side are fresh: they only measure. All methods get the same rows in the same
+of each sample are fresh: they only measure. All methods get the same rows in the same
 units: mean and standard deviation of both training samples together, columns clipped at
 their 1 % and 99 % quantiles; corrupt rows do not change the units. Corrupt rows are
 added to the source, the target or both, at 20, 1,000 or 1,000,000 standard deviations in

@@ -184,11 +184,11 @@ def fit_in_a_million_rows(n):
 
 
 def memory(n=1_000_000):
-    """Peak memory of a fit on a million rows of 8 features a side, above its data."""
+    """Peak memory of a fit on a million rows of 8 features in each sample, above its data."""
     command = [sys.executable, __file__, "--in-process", str(n)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     imports, data, peak = map(float, result.stdout.split())
-    print(f"fit of {n:,} x 8 float32 rows a side, 400 steps, MB:")
+    print(f"fit of {n:,} x 8 float32 rows in each sample, 400 steps, MB:")
     print(f"  imports {imports:.0f}, data {data - imports:.0f}, fit {peak - data:.0f}")
     print(f"  to stay below: {MEMORY_BELOW}")
     return peak - data <= MEMORY_BELOW

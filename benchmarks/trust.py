@@ -4,7 +4,7 @@
     python benchmarks/trust.py --data DIR            # and the Wasserstein-2 arrays
     python benchmarks/trust.py --out rows.jsonl      # goes on where it was stopped
 
-Every problem is fitted well and badly. The diagnostics see fresh rows of both sides,
+Every problem is fitted well and badly. The diagnostics see fresh rows of both samples,
 without their images; the true error is measured on others, whose images are known. What
 is printed is the rank correlation (Spearman) of the two over fits, and the verdicts.
 Errors are L2-UVP in percent. Of the toys no exact map is known: theirs is the one of the
@@ -45,7 +45,7 @@ SMALL = {
     "batch_size": 128,
 }
 TO_THE_END = {**SMALL, "early_stopping": False}
-# Rows of a side, and parameters: from maps that are hardly trained to good ones.
+# Rows of each sample, and parameters: from maps that are hardly trained to good ones.
 FITS = {
     "start": (N, {**NETWORK, "max_iter": 1, "tol": 1e9}),
     "200 steps": (N, {**TO_THE_END, "max_iter": 200}),
@@ -112,7 +112,7 @@ def true_errors(problem, case, transport):
 
 
 def run(problem, name, n_rows):
-    """Fit, diagnose on so many rows of either side, and measure."""
+    """Fit, diagnose on so many rows of each sample, and measure."""
     start = time.perf_counter()
     torch.set_num_threads(1)
     with threadpool_limits(1), warnings.catch_warnings():
@@ -148,7 +148,7 @@ def correlation(rows, n, key="error"):
 
 
 def said(found, key):
-    """A diagnostic of both directions; "distance" is the error without the round trip."""
+    """A diagnostic of both directions; "distance" is the error without the cycle error."""
     if key == "distance":
         return np.subtract(found["error"], found["round_trip"])
     return found[key]
@@ -157,7 +157,7 @@ def said(found, key):
 def report(rows, n_rows):
     """The correlations, and how large the error is where a verdict is given."""
     judged = [row for row in rows if row["fit"] != WRONG_COST]
-    print(f"\nrank correlation with the true error; rows of either side: {n_rows}")
+    print(f"\nrank correlation with the true error; rows of each sample: {n_rows}")
     for (name,), part in grouped(judged, "problem").items():
         values = "".join(f"{correlation(part, n):>8.2f}" for n in n_rows)
         errors_ = np.ravel([row["true"] for row in part])

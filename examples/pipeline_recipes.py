@@ -113,7 +113,7 @@ with contextlib.suppress(ImportError):
 # The score of a map is minus its held-out semi-dual risk: greater is better. It compares
 # fits with the same cost.
 
-grid = {"learning_rate_init": [1e-4, 6e-3]}
+grid = {"potential": ["network", "discrete"]}
 folds = KFold(2, shuffle=True, random_state=0)
 search = GridSearchCV(NCFTransport(random_state=0), grid, cv=folds, n_jobs=2)
 search.fit(source, X_target=target)

@@ -158,7 +158,7 @@ class ImageClassifier:
 
 
 torch.manual_seed(0)
-classifiers = {side: ImageClassifier().fit(*rows) for side, rows in train.items()}
+classifiers = {domain: ImageClassifier().fit(*rows) for domain, rows in train.items()}
 
 # %%
 # One class-conditional map for each code
@@ -167,14 +167,14 @@ classifiers = {side: ImageClassifier().fit(*rows) for side, rows in train.items(
 codes = {"PCA": lambda: PCA(32, random_state=0), "autoencoder": lambda: Autoencoder(16)}
 coders, maps = {}, {}
 for name, code in codes.items():
-    coders[name] = {side: code().fit(rows[0]) for side, rows in train.items()}
-    X, Y = (coders[name][side].transform(train[side][0]) for side in train)
+    coders[name] = {domain: code().fit(rows[0]) for domain, rows in train.items()}
+    X, Y = (coders[name][domain].transform(train[domain][0]) for domain in train)
     maps[name] = NCFTransport(class_conditional="per_class", random_state=0)
     maps[name].fit(X, train["clothes"][1], X_target=Y, y_target=train["digits"][1])
 
 
 def mapped_images(name, start, images, **label):
-    """Images of one side, mapped and decoded as images of the other."""
+    """Images of one domain, mapped and decoded as images of the other."""
     goal = "digits" if start == "clothes" else "clothes"
     transport = maps[name]
     apply = transport.transform if start == "clothes" else transport.inverse_transform
@@ -185,7 +185,7 @@ def mapped_images(name, start, images, **label):
 # %%
 # Accuracy and Frechet distance
 # -----------------------------
-# Accuracy: how often the classifier of the other side predicts the class that a test image
+# Accuracy: how often the classifier of the other domain predicts the class that a test image
 # should have. Frechet: squared Frechet distance between the classifier's features of 500
 # images and of 500 real ones. It is computed like the FID, but from other features, so
 # **it cannot be compared with a published FID**. "Decoded" are real images after encoding

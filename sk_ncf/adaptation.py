@@ -94,7 +94,7 @@ class AdaptedClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
 
     Notes
     -----
-    Classes are assumed to be the same on both sides. Their proportions may differ.
+    Classes are assumed to be the same in both samples. Their proportions may differ.
 
     Examples
     --------
@@ -155,7 +155,7 @@ class AdaptedClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Source rows; or rows of both sides, told apart by `sample_domain`.
+            Source rows; or rows of both samples, told apart by `sample_domain`.
         y : array-like of shape (n_samples,)
             Classes of the rows of X. Missing (-1, NaN or None) for target rows only.
         X_target : array-like of shape (n_target_samples, n_features), default=None

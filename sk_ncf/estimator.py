@@ -148,7 +148,7 @@ class NCFTransport(
         class, given as `sample_label` or predicted. "shared": by one map for all, that
         of [1]_, which needs no class; with ``objective="mmd"`` only.
     classifier : classifier, default=None
-        Cloned and fitted to the rows of each side, it predicts the class of rows that
+        Cloned and fitted to the rows of each sample, it predicts the class of rows that
         are given without one. None: a support vector machine, ``SVC(C=10)``; gradient
         boosting above 20,000 rows, nearest neighbours above 50 classes. A grid search
         reaches ``classifier__C``.
@@ -171,7 +171,7 @@ class NCFTransport(
         mapping of each column; the network in :meth:`partial_fit`, for a map that is
         shared by classes, and without `early_stopping`.
     max_potential_rows : int, default=4096
-        Largest number of rows of each side that a discrete potential keeps, in proportion
+        Largest number of rows of each sample that a discrete potential keeps, in proportion
         to their weights. For every class a file has up to 8 (d + 2) bytes for each of
         them: 0.13 MB in all for two features, 3.3 MB for 100.
     ensemble_size : int, default="auto"
@@ -188,7 +188,7 @@ class NCFTransport(
         96 or 128 as above otherwise; with classes 3 layers of 64 (48 above 4 classes), 4
         of 192 for a shared map.
     batch_size : int, default="auto"
-        Rows of each side in the minibatch of one ensemble member or class. "auto": 256
+        Rows of each sample in the minibatch of one ensemble member or class. "auto": 256
         for one potential, 128 for an ensemble; with classes 256 (512 for a shared map)
         over all classes, at least 24 (32) of each, and a multiple of 8 if each class has
         its own map.
@@ -199,7 +199,7 @@ class NCFTransport(
     max_iter : int, default="auto"
         Gradient steps (not epochs) that a fit takes at most. "auto": the smaller of
         4.5 n^0.65 and 190 n^0.25, between 30 and 5,000; n is the harmonic mean of the
-        numbers of distinct rows of both sides.
+        numbers of distinct rows of both samples.
     early_stopping : bool, default=True
         Whether to hold out a validation split that selects the checkpoint and ends the
         training when its risk has stopped improving. If False, all `max_iter` steps are
@@ -306,7 +306,7 @@ class NCFTransport(
         ``class_conditional="per_class"`` one for every class.
     potential_choice_ : dict of str to float
         If ``potential="auto"`` compared both potentials, on held-out rows: fraction of
-        mapped rows outside the support of the other side ("outside_network",
+        mapped rows outside the support of the other sample ("outside_network",
         "outside_discrete", "outside_error"; 0.01 is that of new rows), the energy
         distance of the network's rows beyond its noise floor ("energy_network"), and by
         how much the discrete potential has a lower energy distance and a lower semi-dual
@@ -488,7 +488,7 @@ class NCFTransport(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Source rows; or rows of both sides, told apart by `sample_domain`.
+            Source rows; or rows of both samples, told apart by `sample_domain`.
         y : array-like of shape (n_samples,), default=None
             Class labels of the rows of X, needed with `class_conditional` and unread
             without. Missing (-1, NaN or None) for target rows only.

@@ -33,7 +33,7 @@ LAWS = {
 
 @st.composite
 def pairs(draw, laws=tuple(LAWS), most_features=6, most_rows=30):
-    """Rows of both sides, of the size of 1 or so: fewer than features, or more."""
+    """Rows of both samples, of the size of 1 or so: fewer than features, or more."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     d = draw(st.integers(1, most_features))
     sizes = draw(st.tuples(*[st.integers(2, most_rows)] * 2))

@@ -24,7 +24,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from adaptation.methods import model
 from adaptation.tasks import fewer
 
-MOST_ROWS = 1000  # of a side, told apart from the other
+MOST_ROWS = 1000  # of each sample, told apart from the other
 ENOUGH = 0.1  # nats
 RULES = ("circular", "discriminability", "information")
 

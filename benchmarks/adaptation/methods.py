@@ -26,7 +26,7 @@ from sklearn.utils.validation import has_fit_parameter
 from adaptation.tasks import MISSING, fewer
 from sk_ncf import AdaptedClassifier, NCFTransport
 
-MOST_ROWS = 2000  # of a side, for methods that solve for a plan
+MOST_ROWS = 2000  # of a sample, for methods that solve for a plan
 HEAVIEST = 10  # weight of a labelled target row, where those are few
 # No name is a part of another, so that --methods can ask for each alone.
 GUARDED = "AdaptedClassifier, no labels"
@@ -151,7 +151,7 @@ def pot(name, split, classifier, labels=False, **options):
 
 
 def few_rows(split, yt, most=None, share=None, **options):
-    """Rows of both sides, at most so many, and the settings that depend on them."""
+    """Rows of both samples, at most so many, and the settings that depend on them."""
     most, seed = most or 10**9, split.seed
     Xs, ys = fewer(split.Xs, split.ys, most, seed)
     Xt, yt = fewer(split.Xt, yt, most, seed, split.yt != MISSING)

@@ -14,7 +14,7 @@ from tabular.pairs import penguins, r_table, threshold, values
 
 from adaptation.tasks import Pair, Task, by, fewer
 
-MOST_ROWS = 1000  # of each side
+MOST_ROWS = 1000  # of each sample
 
 
 def pair(read, label, columns, split):

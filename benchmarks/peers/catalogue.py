@@ -15,7 +15,7 @@ COSTS = (
     ("norm_power 1.5", "norm_power", {"p": 1.5}),
 )
 TOYS = ("swiss roll -> moons", "checkerboard -> eight")  # both ways, by the inverse
-N_PLAN = 2048  # fresh rows of either side whose exact plan toys are compared with
+N_PLAN = 2048  # fresh rows of each sample whose exact plan toys are compared with
 
 
 def catalogue(data, rows, dimensions=None):

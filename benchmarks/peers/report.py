@@ -117,7 +117,7 @@ def summary(rows):
 def time_to_match(rows):
     """A line a problem: seconds of sk_ncf until it is at the best error of any peer.
 
-    Of any setting and budget on either side; run several budgets to see something.
+    Of any setting and budget in either direction; run several budgets to see something.
     """
     table = [
         ["problem", *["best peer", "its seconds", f"{OURS}, seconds"] * 2],

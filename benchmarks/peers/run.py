@@ -158,7 +158,7 @@ def parse(argv):
     add("--settings", help="parts of setting names")
     add("--seeds", type=int, default=[0, 1, 2])
     add("--budget", type=float, default=[60.0], help="seconds of a fit, one or several")
-    add("--n", type=int, default=[4096], help="rows of either side")
+    add("--n", type=int, default=[4096], help="rows of each sample")
     add("--d", type=int, help="dimensions, in place of each family's own")
     parser.add_argument("--out", type=Path, default=HERE.parent / "out")
     parser.add_argument("--retry", action="store_true", help="run failed fits again")

@@ -67,7 +67,7 @@ COLLINEAR = "collinear"  # a sum of earlier columns; needs two of them
 
 
 class Side(NamedTuple):
-    """How rows of one side are drawn: a copula, parameters and sums of columns."""
+    """How rows of one sample are drawn: a copula, parameters and sums of columns."""
 
     kinds: tuple[str, ...]
     mixing: np.ndarray  # (d, d), rows of unit length

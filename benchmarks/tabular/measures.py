@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial.distance import cdist
 
-MAX_ROWS = 4000  # of a side: at most 2,000 to train on and 2,000 fresh ones
+MAX_ROWS = 4000  # of a sample: at most 2,000 to train on and 2,000 fresh ones
 CORRUPT_SHARE = 0.001
 DISTANCES = (20, 1e3, 1e6)  # of corrupt rows, in standard deviations
 SIDES = ("source", "target", "both")
@@ -47,7 +47,7 @@ def robust_units(X, Y):
 
 
 def split(sides, seed, max_rows=MAX_ROWS):
-    """Half of the rows of each side to train on, the others fresh, in robust units."""
+    """Half of the rows of each sample to train on, the others fresh, in robust units."""
     rng = np.random.default_rng([seed, 17])
     parts = []
     for rows in sides:

@@ -114,7 +114,7 @@ def _source_classes(labels: np.ndarray) -> np.ndarray:
     if n_missing:
         raise ValueError(
             f"y must hold the class of every source row, got {n_missing} missing labels "
-            "(-1, NaN or None). If -1 is a class, recode it on both sides, for example "
+            "(-1, NaN or None). If -1 is a class, recode it in both samples, for example "
             "with numpy.where(y == -1, 0, y)."
         )
     classes = np.unique(labels.tolist())

@@ -23,7 +23,7 @@ def common_classes(source: np.ndarray | None, target: np.ndarray | None) -> np.n
         raise ValueError(
             f"y has {n_missing} missing labels (-1, NaN or None) among the {domain} "
             f"rows: class_conditional needs the class of every {domain} row. If -1 is a "
-            "class, recode it on both sides, for example with numpy.where(y == -1, 0, y)."
+            "class, recode it in both samples, for example with numpy.where(y == -1, 0, y)."
         )
     classes = np.unique(labels.tolist())
     if source is not None and target is not None:

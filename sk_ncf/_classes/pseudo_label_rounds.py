@@ -8,7 +8,7 @@ fitted again to the source rows and the mapped ones, and predicts again.
 There are two other starts. The result of one is taken if the target rows are clearly
 likelier in its classes.
 
-- The Gaussian map of all rows assumes that both sides have the classes in the same
+- The Gaussian map of all rows assumes that both samples have the classes in the same
   proportions. If the predicted ones are significantly different, it is fitted from source
   rows that are weighted to them.
 - If a classifier cannot learn source rows and mapped rows together, as a linear one whose

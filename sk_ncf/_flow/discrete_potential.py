@@ -1,4 +1,4 @@
-r"""A discrete potential: the soft minimum over the rows of the other side.
+r"""A discrete potential: the soft minimum over the rows of the other sample.
 
 A smooth network bridges the kinks that u(., 0) has where the optimal map is
 discontinuous, and some mapped rows end up between the clusters of the target. A discrete
@@ -163,7 +163,7 @@ class DiscretePotential(BasePotential):
         return rows.split(max(1, size // numbers), -2)
 
     def pair_costs(self, rows: Tensor, end: bool) -> Tensor:
-        """Costs of rows [K, n, d] and all kept rows of the other side, [K, n, m]."""
+        """Costs of rows [K, n, d] and all kept rows of the other sample, [K, n, m]."""
         pairs = (self.x, rows) if end else (rows, self.y)
         cost = self.cost.pairwise(*pairs)
         return cost.mT if end else cost

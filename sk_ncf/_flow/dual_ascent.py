@@ -107,7 +107,7 @@ def _heavy_share(weight: Tensor) -> float:
 
 
 def _quantised(potential: DiscretePotential) -> tuple[DiscretePotential, float]:
-    """A problem of about `COARSE_ROWS` rows of either side, and its squared error.
+    """A problem of about `COARSE_ROWS` rows of each sample, and its squared error.
 
     They have the weights of the rows nearest to them. The error is the larger mean
     squared distance of a row to the nearest of them.

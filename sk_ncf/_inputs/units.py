@@ -27,7 +27,7 @@ def warn_of_units(source: np.ndarray, target: np.ndarray) -> None:
     Parameters
     ----------
     source, target : ndarray of shape (n, d) and (m, d)
-        No rows for a side that is a distribution.
+        No rows for a distribution.
     """
     if min(len(source), len(target)) < MIN_ROWS:
         return

@@ -18,7 +18,7 @@ MAX_WARMUP = 100
 
 
 def balanced_size(n_source: float, n_target: float) -> float:
-    """Rows of each side of a balanced problem with the same sampling error.
+    """Rows of each sample of a balanced problem with the same sampling error.
 
     The variance of a difference between two samples is proportional to 1/n + 1/m. The
     harmonic mean of n and m has the same: the smaller sample limits what can be learned.
@@ -27,7 +27,7 @@ def balanced_size(n_source: float, n_target: float) -> float:
 
 
 def auto_max_iter(n: float) -> int:
-    r"""Steps of a fit to n rows of each side, :math:`\min(4.5 n^{0.65}, 190 n^{1/4})`.
+    r"""Steps of a fit to n rows of each sample, :math:`\min(4.5 n^{0.65}, 190 n^{1/4})`.
 
     There are at least 30 and at most 5,000.
     More rows determine finer details of the map, and these take more steps to learn. The
@@ -63,5 +63,5 @@ def epoch_length(n_steps: int) -> int:
 
 
 def too_few_rows(n: float) -> bool:
-    """Whether n rows of each side cannot show that a trained map is better."""
+    """Whether n rows of each sample cannot show that a trained map is better."""
     return n < MIN_ROWS

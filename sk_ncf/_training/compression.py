@@ -42,7 +42,7 @@ __all__ = [
     "n_compression_steps",
 ]
 
-BATCH_SIZE = 128  # rows of each side, of every class
+BATCH_SIZE = 128  # rows of each sample, of every class
 SMOOTHING = 0.2  # noise on the rows, which have unit variance: also around them
 STEPS_SHARE = 0.33  # of the steps of the fit; each takes a fifth as long
 LEAST_STEPS, MOST_STEPS = 60, 400

@@ -47,7 +47,7 @@ def resolve_settings(
     ----------
     estimator : NCFTransport
     n_samples : float
-        Distinct rows of each side (:func:`~sk_ncf._training.budget.balanced_size`).
+        Distinct rows of each sample (:func:`~sk_ncf._training.budget.balanced_size`).
     ensemble_size : int
     n_classes : int
     """

@@ -38,7 +38,7 @@ def discrete_flow(
     cost : Cost
         Of the flow, for all potentials.
     max_rows : int
-        Most rows of either side that a potential keeps.
+        Most rows of each sample that a potential keeps.
     device : torch.device
         Where the dual values are computed.
     network : BasePotential, default=None

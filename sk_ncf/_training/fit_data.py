@@ -47,7 +47,7 @@ def distinct_samples(
     supports: Sequence[SupportPair],
     rng: np.random.RandomState,
 ) -> tuple[list[SamplePair], np.ndarray, float]:
-    """Distinct rows of both sides of every class, without outliers.
+    """Distinct rows of both samples of every class, without outliers.
 
     A side of None is drawn from the output distribution. A side without rows, which
     :meth:`~sk_ncf.NCFTransport.partial_fit` allows for some classes, becomes None.

@@ -140,7 +140,7 @@ class FitSession:
 
     @property
     def supports(self) -> list[tuple[Support | None, Support | None]]:
-        """Subsamples of the rows of both sides of every class."""
+        """Subsamples of the rows of both samples of every class."""
         return self.data.supports
 
     # Between two calls of partial_fit.

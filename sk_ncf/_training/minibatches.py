@@ -47,7 +47,7 @@ class PairSampler(IterableDataset):
     frames : pair of sequences of AffineMap
         Changes of variables of the source and the target of every potential.
     batch_size : int
-        Rows of each side in a minibatch.
+        Rows of each sample in a minibatch.
     n_batches : int
         Minibatches per epoch.
     n_steps : int

@@ -1,7 +1,7 @@
 """Whether the network or a discrete potential is the map of a fit.
 
 Both are fitted to the training rows of ensemble members and compared on the rows that
-these hold out: by the fraction of mapped rows outside the support of the other side, by
+these hold out: by the fraction of mapped rows outside the support of the other sample, by
 the energy distance of mapped rows, and by the held-out semi-dual risk, always in both
 directions and row by row.
 """
@@ -23,7 +23,7 @@ from sk_ncf.costs import SquaredEuclidean
 
 __all__ = ["Comparison", "compare_potentials"]
 
-MAX_ROWS = 2048  # of a side that a discrete potential keeps for the comparison
+MAX_ROWS = 2048  # of a sample that a discrete potential keeps for the comparison
 MAX_ROWS_SLOW_COST = 1024  # for costs without matrix products, not quadratic ones
 MAX_PAIRS = MAX_ROWS**2  # of kept rows, over the members that are compared
 LEVEL = 0.99  # quantile of held-out rows' distances to the support; more is outside
@@ -47,8 +47,8 @@ class Comparison:
     Attributes
     ----------
     outside_network, outside_discrete : float
-        Fraction of mapped rows outside the support of the other side, the mean of both
-        directions; 0.01 for rows of the other side.
+        Fraction of mapped rows outside the support of the other sample, the mean of both
+        directions; 0.01 for rows of the other sample.
     outside_error : float
         Standard error of their difference.
     energy_network : float

@@ -36,7 +36,7 @@ class Session(Protocol):
 
     @property
     def supports(self) -> list[SupportPair]:
-        """Subsamples of the rows of both sides of every class."""
+        """Subsamples of the rows of both samples of every class."""
         ...
 
 
