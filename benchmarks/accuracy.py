@@ -3,12 +3,14 @@
     python benchmarks/accuracy.py                        # exact problems and toys
     python benchmarks/accuracy.py --data DIR             # and the Wasserstein-2 arrays
     python benchmarks/accuracy.py --problems gaussians elastic --seeds 0 --check
+    python benchmarks/accuracy.py --params '{"ensemble_size": 1}'    # not the defaults
 
 Errors are L2-UVP in percent: 100 E|T_hat - T|^2 / Var, 0 for the exact map. The seed
 sets the estimator and, for generated problems, the problem. One thread throughout.
 """
 
 import argparse
+import json
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -82,14 +84,17 @@ def problems(data):
     return found + [toy_problem(name) for name in TOYS]
 
 
-def run(problem, seed):
-    """Fit once, and measure."""
+def run(problem, seed, params):
+    """Fit once, and measure; `params` are other parameters of the estimator."""
     case = problem.make(seed)
     torch.set_num_threads(1)
     with threadpool_limits(1):
         start = time.perf_counter()
         estimator = NCFTransport(
-            cost=problem.cost, cost_params=problem.cost_params, random_state=seed
+            cost=problem.cost,
+            cost_params=problem.cost_params,
+            random_state=seed,
+            **params,
         ).fit(case.X, X_target=case.X_target)
         seconds = time.perf_counter() - start
         mapped = (
@@ -134,6 +139,9 @@ def parse(argv):
     parser.add_argument("--problems", nargs="+", help="parts of problem names")
     parser.add_argument("--jobs", type=int, default=1, help="fits at a time")
     parser.add_argument(
+        "--params", type=json.loads, default={}, help="of the estimator, as JSON"
+    )
+    parser.add_argument(
         "--check", action="store_true", help="exit 1 if an error is not below"
     )
     return parser.parse_args(argv)
@@ -152,7 +160,7 @@ def main(argv=None):
     print(HEADER, flush=True)
     summary, failed = [], False
     for problem in chosen:
-        jobs = (delayed(run)(problem, seed) for seed in options.seeds)
+        jobs = (delayed(run)(problem, seed, options.params) for seed in options.seeds)
         results = []
         for result in Parallel(options.jobs, return_as="generator")(jobs):
             results.append(result)
