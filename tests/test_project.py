@@ -50,7 +50,7 @@ def test_citation_has_the_version_of_the_package():
 
 
 def test_every_parameter_of_the_estimator_is_in_one_group_of_its_docstring():
-    groups = re.findall(r"^ +- [\w ]+: ((?:[^;.]|\n)+)[;.]$", _groups(), re.M)
+    groups = re.findall(r"^ *- [\w ]+: ((?:[^;.]|\n)+)[;.]$", _groups(), re.M)
     listed = re.findall(r"`(\w+)`", " ".join(groups))
     parameters = inspect.signature(sk_ncf.NCFTransport).parameters
     assert sorted(listed) == sorted(parameters)
