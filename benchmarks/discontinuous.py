@@ -25,7 +25,7 @@ from scipy.spatial import cKDTree
 from sk_ncf import NCFTransport, datasets
 
 
-def blob(n, random_state):
+def one_gaussian(n, random_state):
     """Rows of a standard normal distribution."""
     return random_state.standard_normal((n, 2))
 
@@ -39,9 +39,9 @@ def five_gaussians(n, random_state):
 
 PAIRS = {
     "swiss roll -> moons": TOYS["swiss roll -> moons"],
-    "checkerboard -> eight": TOYS["checkerboard -> eight"],
-    "five -> eight": (five_gaussians, datasets.make_eight_gaussians),
-    "blob -> eight": (blob, datasets.make_eight_gaussians),
+    "checkerboard -> eight Gaussians": TOYS["checkerboard -> eight"],
+    "five Gaussians -> eight": (five_gaussians, datasets.make_eight_gaussians),
+    "one Gaussian -> eight": (one_gaussian, datasets.make_eight_gaussians),
 }
 
 
@@ -106,22 +106,27 @@ def result(transport, case):
 
 
 def draw(path, seed=0, n=1024):
-    """Mapped rows of network and discrete potential side by side, a row per pair."""
+    """Mapped rows of network and discrete potential, a column per pair."""
     import matplotlib.pyplot as plt
 
     kinds = "network", "discrete"
-    figure, axes = plt.subplots(len(PAIRS), 2, figsize=(8, 4 * len(PAIRS)))
-    for row, (name, sides) in zip(axes, PAIRS.items(), strict=True):
-        case = toy(*sides, n, seed)
-        for ax, kind in zip(row, kinds, strict=True):
+    figure, axes = plt.subplots(
+        2, len(PAIRS), figsize=(2.4 * len(PAIRS), 5.6), layout="constrained"
+    )
+    for column, (name, samples) in zip(axes.T, PAIRS.items(), strict=True):
+        case = toy(*samples, n, seed)
+        for ax, kind in zip(column, kinds, strict=True):
             transport = methods("sqeuclidean", seed)[kind]
             _, (off, _), _ = result(transport, case)
-            mapped = transport.transform(case.forward[0])
-            ax.plot(*case.X_target.T, ".", ms=2, color="0.8")
-            ax.plot(*mapped.T, ".", ms=2, color="C0")
-            ax.set(title=f"{name}\n{kind}: {off:.1f} % off the support", aspect="equal")
-            ax.set_axis_off()
-    figure.tight_layout()
+            mapped = transport.transform(case.forward[0][:n])
+            target = {"color": "#E69F00", "marker": "s", "s": 22, "alpha": 0.35}
+            ax.scatter(*case.X_target.T, lw=0, label="target", **target)
+            ax.scatter(*mapped.T, lw=0, s=4, color="#0072B2", label="mapped rows")
+            ax.set_title(f"{kind}: {off:.1f} % off", fontsize=10)
+            ax.set(aspect="equal", xticks=[], yticks=[])
+        column[1].set_xlabel(name.replace(" -> ", "\nto "), fontsize=10)
+    handles, labels = ax.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     figure.savefig(path, dpi=110)
 
 

@@ -58,14 +58,13 @@ SECONDS = {
     "prepare": "before the\nfirst step",
     "map": "transform\nof all rows",
 }
-MEMORY = {
+MEMORY = {  # that of transform, often none, is in the table only
     "memory": "fit, with pages\nof the map",
     "anonymous": "fit, anonymous",
-    "map_memory": "transform, above\nits result",
     "data": "the data",
 }
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#666666")
-LOOKS = [{"color": c, "marker": m} for c, m in zip(COLOURS, "os^ ", strict=True)]
+COLOURS = ("#0072B2", "#D55E00", "#009E73")
+LOOKS = [{"color": c, "marker": m} for c, m in zip(COLOURS, "os^", strict=True)]
 
 
 def write_samples(folder, n, d, chunk=65536):
@@ -276,8 +275,8 @@ def draw(results, path):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    width = 4.5 * len(results) + 2.5
-    shape = {"figsize": (width, 7), "squeeze": False}
+    width = 3.2 * len(results) + 1.8
+    shape = {"figsize": (width, 5.6), "squeeze": False}
     figure, axes = plt.subplots(2, len(results), sharey="row", sharex="col", **shape)
     for (name, rows), column in zip(results.items(), axes.T, strict=True):
         for ax, lines in zip(column, (SECONDS, MEMORY), strict=True):
@@ -299,7 +298,10 @@ def panel(ax, rows, lines):
         ax.plot(*zip(*points, strict=True), label=label, **look)
     sizes = [row["size"] for row in rows]
     ax.set(xscale="log", yscale="log")
-    ax.set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=9)
+    if sizes[-1] > 1000:
+        ax.set_xticks(sizes, [f"$10^{{{np.log10(size):.0f}}}$" for size in sizes])
+    else:
+        ax.set_xticks(sizes, [str(size) for size in sizes])
     ax.set_xticks([], minor=True)
     ax.grid(alpha=0.3)
 

@@ -56,7 +56,7 @@ def overview():
     for ax, title in zip(axes, titles, strict=True):
         ax.set(title=title, xlim=(-3.2, 3.2), ylim=(-3, 3))
     text = "colour: where a row comes from      grey: target sample      lines: paths"
-    figure.supxlabel(text, fontsize=10)
+    figure.supxlabel(text, fontsize=11)
     return figure
 
 
@@ -99,7 +99,8 @@ def checking():
     figure, axes = plt.subplots(1, 3, figsize=(9, 3.4), layout="constrained")
     QuantileDisplay.from_estimator(transport, X, X_target=Y, axes=axes[:2])
     TrainingDisplay.from_estimator(transport, ax=axes[2])
-    axes[2].legend(frameon=False, loc="upper right", fontsize=8)
+    key = {"frameon": False, "fontsize": 8, "loc": "lower center"}
+    axes[2].legend(bbox_to_anchor=(0.5, 1), ncols=2, **key)
     return figure
 
 
@@ -290,7 +291,7 @@ def add_a_cost():
     axes[1].set(
         xlabel="largest change of a feature", ylabel="percent of the rows below"
     )
-    axes[1].legend(frameon=False)
+    axes[1].legend(frameon=False, loc="lower right")
     return figure
 
 
@@ -345,10 +346,10 @@ def characteristics():
         )
         heads = flow.head(feet.float()[None])[0]
     figure, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
-    levels = {"levels": 14, "cmap": "cividis", "alpha": 0.75}
+    levels = {"levels": 14, "cmap": "cividis", "alpha": 0.4}
     shades = ax.contourf(places.ravel(), times, torch.stack(u), **levels)
     figure.colorbar(shades, label="u(x, t)")
-    ax.plot(np.hstack([feet, heads]).T, [0, 1], color="white", lw=1.2)
+    ax.plot(np.hstack([feet, heads]).T, [0, 1], color="black", lw=1)
     ax.set(xlabel="x (in the network's variables)", ylabel="t", yticks=[0, 0.5, 1])
     return figure
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["InterpolationDisplay"]
 
-VIRIDIS_MIDDLE = "#21918C"
+# The part of the colour map whose colours stand out from white and, inverted, from black.
+COLOUR_MAP: dict[str, Any] = {"cmap": "viridis", "vmin": 0, "vmax": 1.25}
+MIDDLE_COLOUR = "#2A788E"
 
 
 class InterpolationDisplay:
@@ -242,7 +244,8 @@ class InterpolationDisplay:
             ax.plot(*ends.T, color=ARROW, linewidth=0.5, alpha=0.6, zorder=0.7)
         x, y = now.T
         ranks = _ranks(self.start[:, 0])
-        points = ax.scatter(x, y, c=ranks, s=s, alpha=alpha, linewidths=0)
+        style: dict[str, Any] = {"s": s, "alpha": alpha, "linewidths": 0}
+        points = ax.scatter(x, y, c=ranks, **COLOUR_MAP, **style)
         low, high = self._limits()
         ax.set(
             xlim=(low[0], high[0]),
@@ -269,7 +272,7 @@ class InterpolationDisplay:
         from matplotlib.lines import Line2D
 
         def key(label: str, **style: Any) -> Line2D:
-            return Line2D([], [], label=label, **{"color": VIRIDIS_MIDDLE, **style})
+            return Line2D([], [], label=label, **{"color": MIDDLE_COLOUR, **style})
 
         keys = [key("rows (colour: place at t = 0)", marker="o", ls="")]
         if n_lines and any(self.times):
