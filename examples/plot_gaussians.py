@@ -16,6 +16,7 @@ means and covariances of the samples.
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import LogLocator
 from scipy.linalg import sqrtm
 
 from sk_ncf import NCFTransport
@@ -91,6 +92,9 @@ for ax, measure in zip(axes, measures, strict=True):
     ax.set(title=measure, xlabel="features", xscale="log", yscale="log")
     ax.set_xticks(dimensions, [str(d) for d in dimensions], minor=False)
     ax.minorticks_off()
+for ax in axes[:2]:
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
 axes[0].set_ylabel("worst of all seeds")
 axes[0].legend(frameon=False)
 plt.show()

@@ -61,9 +61,10 @@ maps = {
 # ---------------------
 # "Energy": 100 times the squared energy distance of mapped rows to new moons. "One axis":
 # percentage of rows that move along one axis only. The elastic cost charges for every
-# feature that changes, so more of its rows keep a feature exactly as it is. "dx" and "dy":
-# mean change of the two features. The quadratic form makes changes of the first one
-# expensive.
+# feature that changes, so more of its rows keep a feature exactly as it is. They are few
+# all the same: these maps are read from discrete potentials, which average over several
+# target rows. "dx" and "dy": mean change of the two features. The quadratic form makes
+# changes of the first one expensive.
 
 mapped = {name: transport.transform(X_new) for name, transport in maps.items()}
 moves = {name: np.abs(Z - X_new) for name, Z in mapped.items()}
@@ -103,7 +104,8 @@ ratios = pd.DataFrame(
     },
     index=[name.split(",")[0] for name in mapped],
 )
-print(ratios.round(3).to_string())
+short = ["Euclid", "l_p", "norm", "elastic", "Huber", "form"]
+print(ratios.round(3).to_string(header=short))
 
 # %%
 # A known map

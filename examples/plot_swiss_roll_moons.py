@@ -72,7 +72,8 @@ print(table.round(3))
 # The paths of the rows
 # ---------------------
 # Rows keep the colour of the place that they start from; the rows to be matched are grey.
-# The fit has chosen a discrete potential, so that no rows are left between the arcs.
+# The fit has chosen a discrete potential, so that hardly any rows are
+# left between the arcs.
 
 shown = {"X": X_new[:1500], "X_target": Y_new[:1500], "times": (0, 1 / 3, 2 / 3, 1)}
 figures = [

@@ -41,7 +41,7 @@ print("the map is read from:", transport.map_kind_)
 # %%
 # The gap between the moons makes the exact map discontinuous. The fit notices that on
 # held-out rows and reads the map from a discrete potential instead of a network, so that
-# no rows end up between the moons.
+# hardly any rows end up between the moons.
 #
 # Is the map right?
 # -----------------

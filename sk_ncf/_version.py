@@ -6,7 +6,7 @@ from sklearn.exceptions import InconsistentVersionWarning
 
 __all__ = ["InconsistentPackageVersionWarning", "__version__", "check_version"]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 
 class InconsistentPackageVersionWarning(InconsistentVersionWarning):

@@ -1,5 +1,7 @@
 """AdaptedClassifier: domain adaptation of any classifier, without target labels."""
 
+from __future__ import annotations
+
 from typing import Any, Self
 
 import numpy as np
@@ -30,7 +32,7 @@ __all__ = ["AdaptedClassifier"]
 def _estimator_has(name: str) -> Any:
     """A check for ``available_if``: whether the classifier has the method."""
 
-    def check(self: "AdaptedClassifier") -> bool:
+    def check(self: AdaptedClassifier) -> bool:
         getattr(getattr(self, "estimator_", self.estimator), name)
         return True
 

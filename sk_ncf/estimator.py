@@ -1,5 +1,7 @@
 """NCFTransport: an optimal transport map as a scikit-learn transformer."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real

@@ -1,5 +1,7 @@
 """Errors of transport maps, and scorers for a search over their parameters."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable
 from typing import Any

@@ -1,5 +1,7 @@
 """Quadratic costs."""
 
+from __future__ import annotations
+
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor

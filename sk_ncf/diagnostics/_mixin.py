@@ -1,5 +1,7 @@
 """The methods of NCFTransport that evaluate a fitted map."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from numbers import Integral
 from typing import Any, Literal, Protocol
@@ -28,8 +30,6 @@ from sk_ncf.diagnostics._report import Diagnostics, MapQualityWarning
 
 __all__ = ["DiagnosticsMixin"]
 
-RowPair = tuple[np.ndarray, np.ndarray]  # source, target
-
 
 class Session(Protocol):
     """What the diagnostics need from the training session of a fit."""
@@ -37,7 +37,6 @@ class Session(Protocol):
     @property
     def supports(self) -> list[SupportPair]:
         """Subsamples of the rows of both samples of every class."""
-        ...
 
 
 class DiagnosticsMixin:
@@ -50,7 +49,8 @@ class DiagnosticsMixin:
     n_features_in_: int
     classes_: np.ndarray
     cost_: Cost
-    _score_rows: list[RowPair]  # of every class, reserved by the fit
+    # Source and target rows of every class, reserved by the fit.
+    _score_rows: list[tuple[np.ndarray, np.ndarray]]
     _session: Session
     _transport_map: Callable[[], TransportMap]
     _maps_per_class: Callable[[], bool]

@@ -1,5 +1,7 @@
 """Displacement interpolation at several times, and as an animation."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -69,7 +71,7 @@ class InterpolationDisplay:
     """
 
     axes_: np.ndarray
-    figure_: "Figure | SubFigure"
+    figure_: Figure | SubFigure
 
     def __init__(
         self,
@@ -91,7 +93,7 @@ class InterpolationDisplay:
         X_target: ArrayLike | None = None,
         kind: Direction = "forward",
         times: Sequence[float] = (0, 0.25, 0.5, 0.75, 1),
-        axes: "Sequence[Axes] | np.ndarray | None" = None,
+        axes: Sequence[Axes] | np.ndarray | None = None,
         sample_label: Any = None,
         random_state: GeneratorSeed = None,
         **style: Any,
@@ -135,7 +137,7 @@ class InterpolationDisplay:
 
     def plot(
         self,
-        axes: "Sequence[Axes] | np.ndarray | None" = None,
+        axes: Sequence[Axes] | np.ndarray | None = None,
         *,
         s: float = 6,
         alpha: float = 0.8,
@@ -188,10 +190,10 @@ class InterpolationDisplay:
         *,
         n_frames: int = 40,
         interval: float = 60,
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         s: float = 9,
         alpha: float = 0.8,
-    ) -> "FuncAnimation":
+    ) -> FuncAnimation:
         """Animate the rows from t = 0 to t = 1.
 
         Parameters
@@ -230,14 +232,14 @@ class InterpolationDisplay:
     def _at(self, t: float) -> np.ndarray:
         return self.start + t * (self.end - self.start)
 
-    def _draw_reference(self, ax: "Axes", s: float) -> None:
+    def _draw_reference(self, ax: Axes, s: float) -> None:
         if self.reference is not None:
             x, y = self.reference.T
             ax.scatter(x, y, s=3 * s, color=GREY, linewidths=0, zorder=0.5)
 
     def _draw(
-        self, ax: "Axes", t: float, s: float, alpha: float, n_lines: int
-    ) -> "PathCollection":
+        self, ax: Axes, t: float, s: float, alpha: float, n_lines: int
+    ) -> PathCollection:
         first, now = self.start[:n_lines], self._at(t)
         if t and n_lines:
             ends = np.stack([first, now[:n_lines]], axis=1)  # (n_lines, 2, 2)
@@ -256,7 +258,7 @@ class InterpolationDisplay:
         self._label_axes(ax)
         return points
 
-    def _label_axes(self, ax: "Axes") -> None:
+    def _label_axes(self, ax: Axes) -> None:
         """Names and ticks, in the units of the data, on the outer axes of a grid."""
         names = self.axis_names or ("", "")
         ax.set_xlabel(names[0])

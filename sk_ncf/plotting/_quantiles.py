@@ -1,5 +1,7 @@
 """Quantiles of every feature, before and after the map."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self
@@ -61,7 +63,7 @@ class QuantileDisplay:
     """
 
     axes_: np.ndarray
-    figure_: "Figure | SubFigure"
+    figure_: Figure | SubFigure
 
     def __init__(
         self,
@@ -82,7 +84,7 @@ class QuantileDisplay:
         X_target: ArrayLike,
         features: Sequence[int] | np.ndarray | None = None,
         n_quantiles: int = 99,
-        axes: "Sequence[Axes] | np.ndarray | None" = None,
+        axes: Sequence[Axes] | np.ndarray | None = None,
         sample_label: Any = None,
     ) -> Self:
         """Map rows and plot the quantiles of their features.
@@ -134,7 +136,7 @@ class QuantileDisplay:
         shown = [Q[:, features] for Q in (before, after, target)]
         return cls(*shown, [str(names[k]) for k in features]).plot(axes)
 
-    def plot(self, axes: "Sequence[Axes] | np.ndarray | None" = None) -> Self:
+    def plot(self, axes: Sequence[Axes] | np.ndarray | None = None) -> Self:
         """Draw one panel for each feature.
 
         Parameters
@@ -156,7 +158,7 @@ class QuantileDisplay:
         self.axes_, self.figure_ = flat, flat[0].figure
         return self
 
-    def _draw(self, ax: "Axes", k: int) -> None:
+    def _draw(self, ax: Axes, k: int) -> None:
         target = self.target[:, k]
         corner = (target[0], target[0])
         ax.axline(corner, slope=1, color=ARROW, linewidth=0.8, zorder=0.5)

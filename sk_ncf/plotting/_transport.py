@@ -1,5 +1,7 @@
 """Rows, their images under the map, and contour lines of the potential."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -72,8 +74,8 @@ class TransportDisplay:
     60
     """
 
-    ax_: "Axes"
-    figure_: "Figure | SubFigure"
+    ax_: Axes
+    figure_: Figure | SubFigure
 
     def __init__(
         self,
@@ -99,7 +101,7 @@ class TransportDisplay:
         *,
         X_target: ArrayLike | None = None,
         kind: Direction = "forward",
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         n_arrows: int = 60,
         contours: bool = False,
         sample_label: Any = None,
@@ -151,7 +153,7 @@ class TransportDisplay:
 
     def plot(
         self,
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         *,
         s: float = 9,
         alpha: float = 0.5,
@@ -194,13 +196,13 @@ class TransportDisplay:
         return self
 
     @staticmethod
-    def _draw_arrows(ax: "Axes", tails: np.ndarray, heads: np.ndarray) -> None:
+    def _draw_arrows(ax: Axes, tails: np.ndarray, heads: np.ndarray) -> None:
         style: dict[str, Any] = {"color": ARROW, "alpha": 0.8, "units": "inches"}
         style |= {"width": 0.011, "headwidth": 5, "headlength": 6}
         units: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1}
         ax.quiver(*tails.T, *(heads - tails).T, zorder=1.4, **style, **units)
 
-    def _draw_contours(self, ax: "Axes") -> None:
+    def _draw_contours(self, ax: Axes) -> None:
         assert self.levels is not None
         *grid, u = self.levels
         # Quantiles of the potential: equal areas between lines, not equal steps.
@@ -225,7 +227,7 @@ class TransportDisplay:
         reference = None if self.reference is None else at(self.reference, times[2])
         return at(self.start, times[0]), at(self.end, times[1]), reference
 
-    def _label_axes(self, ax: "Axes") -> None:
+    def _label_axes(self, ax: Axes) -> None:
         one_feature = self.start.shape[1] == 1
         if one_feature:
             ax.set_ylabel("time t")
@@ -243,7 +245,7 @@ class TransportDisplay:
                 ax.set_ylabel(self.axis_names[1])
 
 
-def _draw_legend(ax: "Axes") -> None:
+def _draw_legend(ax: Axes) -> None:
     legend = ax.legend(
         loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False
     )
