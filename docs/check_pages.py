@@ -24,7 +24,7 @@ SEARCHED = {  # what a reader searches for, and a page that must be found
     "citation": "contributing",
     "color transfer": "auto_examples/plot_color_transfer",
     "colour transfer": "auto_examples/plot_color_transfer",
-    "ensemble": "guide/checking",
+    "ensemble": "guide/large_data",
     "pseudo-label": "guide/classes",
     "batch effect": "guide/adaptation",
     "domain adaptation": "guide/adaptation",
