@@ -153,7 +153,8 @@ def test_a_map_to_another_target_is_not_trusted_and_warns(exact):
     with pytest.warns(MapQualityWarning, match=message):
         found = exact.diagnostics(X, X_target=Y, random_state=0)
     assert not found.trusted
-    assert found.verdict in repr(found)
+    assert found.verdict in " ".join(repr(found).split())
+    assert max(map(len, repr(found).splitlines())) <= 80
 
 
 def test_error_of_a_wrong_shift_is_its_square_over_the_variance(exact):

@@ -1,5 +1,6 @@
 """Results of the diagnostics: the numbers, and a verdict in words."""
 
+import textwrap
 from dataclasses import dataclass, fields
 
 from sk_ncf._samples.atoms import REPORTED_SHARE, SPLIT_MESSAGE
@@ -11,6 +12,7 @@ FAR = 0.2  # fraction of rows out of support above which the map is not trusted
 SIGNIFICANCE = 0.05  # p-value below which two samples differ significantly
 FAIR_GAP = 0.1  # of the transport cost: a larger duality gap is not small
 N_STANDARD_ERRORS = 3.0  # from which on a duality gap is no accident
+WIDTH = 80  # characters of a printed line
 
 
 class MapQualityWarning(UserWarning):
@@ -217,7 +219,7 @@ class Diagnostics:
             lines.append(
                 f"far outside the training rows: {source} source and {target} target rows"
             )
-        return "\n".join([*lines, self.verdict])
+        return "\n".join([*lines, *textwrap.wrap(self.verdict, WIDTH)])
 
 
 _HEADINGS = {
