@@ -143,7 +143,7 @@ class Images:
         )
         if share < 1:
             print(
-                f"  named {estimator.pseudo_label_fraction_:.0%} of the target rows, "
+                f"  pseudo-labels: {estimator.pseudo_label_fraction_:.0%} of all rows, "
                 f"{estimator.pseudo_label_accuracy_:.3f} right on labels held out"
             )
         return (*scores, cycle, seconds)

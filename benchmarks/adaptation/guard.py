@@ -30,7 +30,7 @@ RULES = ("circular", "discriminability", "information")
 
 
 def circular(adapted, fitted, split, classifier):
-    """Accuracy on the adapted source of what was learnt from named target rows."""
+    """Accuracy on the adapted source of what was learnt from pseudo-labelled rows."""
     rows = adapted.move(split.Xt)
     names = fitted.predict(rows)
     if len(np.unique(names)) == 1:
