@@ -128,7 +128,7 @@ class NCFTransport(
       `hidden_layer_sizes`;
     - the training: `objective`, `batch_size`, `learning_rate_init`, `max_iter`,
       `early_stopping`, `validation_fraction`, `n_iter_no_change`, `tol`, `warm_start`;
-    - the work around it: `device`, `n_jobs`, `verbose`, `random_state`,
+    - the computation: `device`, `n_jobs`, `verbose`, `random_state`,
       `checkpoint_dir`, `callbacks`, `skorch_net`.
 
     Parameters
@@ -492,7 +492,7 @@ class NCFTransport(
         X : array-like of shape (n_samples, n_features)
             Source rows; or rows of both samples, told apart by `sample_domain`.
         y : array-like of shape (n_samples,), default=None
-            Class labels of the rows of X, needed with `class_conditional` and unread
+            Class labels of the rows of X, needed with `class_conditional`, ignored
             without. Missing (-1, NaN or None) for target rows only.
         X_target : array-like of shape (n_target_samples, n_features), default=None
             Target rows. If there are none, neither here nor in X, X is mapped to
@@ -743,7 +743,7 @@ class NCFTransport(
             Rows with values >= 0 are mapped, the others returned as they are; None
             takes `default_domain` for all.
         sample_label : label or array-like of shape (n_samples,), default=None
-            Classes of the rows, for ``class_conditional="per_class"`` (unread
+            Classes of the rows, for ``class_conditional="per_class"`` (ignored
             otherwise); for None, and rows whose label is missing, `classifier_`
             predicts. It is not called y, because scikit-learn's metadata routing
             passes nothing of that name to a transform.
