@@ -291,7 +291,6 @@ def add_a_cost():
     axes[1].set(
         xlabel="largest change of a feature", ylabel="percent of the rows below"
     )
-    axes[1].legend(frameon=False, loc="lower right")
     return figure
 
 
