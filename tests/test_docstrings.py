@@ -101,6 +101,15 @@ def test_docstring_for_users_documents_every_parameter_and_result(path):
     assert not _complaints(path, LEFT_OUT - USERS_NEED)
 
 
+@pytest.mark.parametrize("path", list(filter(_is_for_users, OBJECTS)))
+def test_signature_that_help_shows_names_types_of_arrays_in_one_word(path):
+    try:
+        signature = inspect.signature(OBJECTS[path])
+    except ValueError:  # an exception's, which Python does not know
+        return
+    assert "numpy._typing" not in str(signature)
+
+
 @pytest.mark.parametrize("method", COST_METHODS)
 def test_every_cost_documents_what_it_computes(method):
     """An override without a docstring of its own shows that of the base class."""
