@@ -130,7 +130,7 @@ def run(problem, name, n_rows):
         row[str(n)] = {
             "error": (one.forward.error, one.inverse.error),
             "energy": (one.forward.energy_distance, one.inverse.energy_distance),
-            "round_trip": (one.forward.cycle_error, one.inverse.cycle_error),
+            "cycle_error": (one.forward.cycle_error, one.inverse.cycle_error),
             "residual": (one.forward.residual, one.inverse.residual),
             "p_value": (one.forward.p_value, one.inverse.p_value),
             "out_of_support": one.out_of_support,
@@ -150,7 +150,7 @@ def correlation(rows, n, key="error"):
 def said(found, key):
     """A diagnostic of both directions; "distance" is the error without the cycle error."""
     if key == "distance":
-        return np.subtract(found["error"], found["round_trip"])
+        return np.subtract(found["error"], found["cycle_error"])
     return found[key]
 
 
@@ -162,7 +162,7 @@ def report(rows, n_rows):
         values = "".join(f"{correlation(part, n):>8.2f}" for n in n_rows)
         errors_ = np.ravel([row["true"] for row in part])
         print(f"{name:<28}{values}   errors {errors_.min():.2g} to {errors_.max():.3g}")
-    for key in ("error", "distance", "round_trip", "energy", "residual"):
+    for key in ("error", "distance", "cycle_error", "energy", "residual"):
         values = "".join(f"{correlation(judged, n, key):>8.2f}" for n in n_rows)
         print(f"{'all, by ' + key:<28}{values}   {len(judged)} fits, both directions")
     for n in n_rows:
