@@ -14,7 +14,7 @@ def _coded(values, weight=None):
     """The codes found in a column."""
     values = np.asarray(values, dtype=float)
     weight = np.ones(len(values)) if weight is None else weight
-    return np.unique(values[coded_rows([values], weight)])
+    return np.unique(values[coded_rows(values[:, None], weight)])
 
 
 def _normal(n=400, seed=0):
@@ -90,7 +90,7 @@ def test_a_weight_is_a_repetition():
 def test_at_most_half_of_the_rows_are_left_out():
     columns = np.random.default_rng(0).standard_normal((3, 300))
     columns[0, :100] = columns[1, 100:250] = -9999
-    coded = coded_rows(list(columns), np.ones(300))
+    coded = coded_rows(columns.T, np.ones(300))
     assert np.flatnonzero(coded).tolist() == list(range(100))
 
 

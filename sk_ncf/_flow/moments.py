@@ -62,19 +62,23 @@ def weighted_moments(X: RowArray, weight: np.ndarray, chunk: int = 65536) -> Mom
 
     They are computed relative to the first row, so the variance of a constant feature
     is exactly zero. A variance that is too small for its accuracy is set to zero too.
+    More rows than `chunk` are read once, relative to the mean of some of them.
     """
     total = weight.sum()
     origin = X[0].astype(np.float64)
+    some = slice(None, None, -(-len(X) // chunk))
+    centre = weight[some] @ (X[some] - origin) / weight[some].sum()
     shift = np.zeros(X.shape[1])
     cov = np.zeros((X.shape[1], X.shape[1]))
     for s in _chunks(X, chunk):
-        shift += weight[s] @ (X[s] - origin)
-    shift /= total
-    for s in _chunks(X, chunk):
-        centred = X[s] - origin - shift
-        cov += centred.T @ (weight[s, None] / total * centred)
+        centred, share = X[s] - origin - centre, weight[s] / total
+        shift += share @ centred
+        cov += centred.T @ (share[:, None] * centred)
+    if len(X) > chunk:
+        centre = centre + shift
+        cov -= np.outer(shift, shift)
     varies = np.diag(cov) > LEAST_VARIANCE
-    return origin + shift, np.where(np.outer(varies, varies), cov, 0.0)
+    return origin + centre, np.where(np.outer(varies, varies), cov, 0.0)
 
 
 def _chunks(X: RowArray, size: int) -> list[slice]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from sk_ncf._flow.moments import effective_size
 from sk_ncf._samples.missing_codes import MAX_SHARE, coded_rows
-from sk_ncf._samples.outliers import column_values, far_rows
+from sk_ncf._samples.outliers import far_rows
 from sk_ncf._samples.sample import RowView, Sample
 
 __all__ = ["Outliers", "without_far_rows"]
@@ -70,32 +70,31 @@ def _far_or_coded(
     Either can hide the other, and a code a second one that is nearer, so the codes are
     searched for again in the rest.
     """
-    n, d = X.shape
-    left_out, most, total = np.zeros(n, dtype=bool), MAX_SHARE, weight.sum()
+    left_out, most, total = np.zeros(len(X), dtype=bool), MAX_SHARE, weight.sum()
     for _ in range(2):
-        rest = np.flatnonzero(~left_out)
-        rows, share = _take(X, rest), weight[rest]
-        columns = (column_values(rows, j) for j in range(d))
-        coded = coded_rows(columns, share, most)
+        coded = coded_rows(*_rest(X, weight, left_out), most)
         if left_out.any() and not coded.any():
             break
-        left_out[rest[coded]] = True
-        rest = rest[~coded]
-        size = n_rows * weight[rest].sum() / total
-        far = far_rows(_take(X, rest), weight[rest], size)
-        left_out[rest[far]] = True
+        left_out[~left_out] = coded
+        rows, share = _rest(X, weight, left_out)
+        far = far_rows(rows, share, n_rows * share.sum() / total)
+        left_out[~left_out] = far
         if not (far.any() or coded.any()):
             break
         most = 1 - (1 - MAX_SHARE) * total / weight[~left_out].sum()
     return left_out
 
 
-def _take(X: np.ndarray | RowView, index: np.ndarray) -> np.ndarray | RowView:
-    if len(index) == len(X):
-        return X
+def _rest(
+    X: np.ndarray | RowView, weight: np.ndarray, left_out: np.ndarray
+) -> tuple[np.ndarray | RowView, np.ndarray]:
+    """The other rows and their weights."""
+    if not left_out.any():
+        return X, weight
+    index = np.flatnonzero(~left_out)
     if isinstance(X, RowView):
-        return RowView(X.base, X.index[index])
-    return RowView(X, index)
+        return RowView(X.base, X.index[index]), weight[index]
+    return RowView(X, index), weight[index]
 
 
 def _variance_share(sample: Sample, far: np.ndarray, rest: Sample) -> float:

@@ -5,11 +5,10 @@ their column, and nothing would be seen of the other values beside them. Zero is
 amounts and durations are zero where nothing happened, and such rows are to be mapped.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from sk_ncf._flow.affine_map import MISSING_DISTANCE
+from sk_ncf._samples.sample import RowView
 
 __all__ = ["MAX_SHARE", "coded_rows"]
 
@@ -20,7 +19,7 @@ MAX_ROWS = 65536  # among which codes are searched for
 
 
 def coded_rows(
-    columns: Iterable[np.ndarray], weight: np.ndarray, most: float = MAX_SHARE
+    X: np.ndarray | RowView, weight: np.ndarray, most: float = MAX_SHARE
 ) -> np.ndarray:
     """Mask of the rows with a code in some column, shape (n,).
 
@@ -28,7 +27,7 @@ def coded_rows(
 
     Parameters
     ----------
-    columns : iterable of d ndarrays of shape (n,)
+    X : ndarray or RowView of shape (n, d)
     weight : ndarray of shape (n,)
         Positive.
     most : float, default=0.5
@@ -39,16 +38,22 @@ def coded_rows(
         return coded
     some = slice(None, None, -(-len(weight) // MAX_ROWS))
     share = weight[some] / weight[some].sum()
+    subsample = np.asarray(X[some])
     found = []
-    for column in columns:
-        low, high = _limits(column[some], share)
+    for j in range(X.shape[1]):
+        low, high = _limits(subsample[:, j].astype(np.float64), share)
         if np.isfinite([low, high]).any():
+            column = _column(X, j)
             mask = (column < low) | (column > high)
             found.append((float(weight[mask].sum()), mask))
     for _, mask in sorted(found, key=lambda pair: pair[0]):
         if weight[coded | mask].sum() <= most * weight.sum():
             coded |= mask
     return coded
+
+
+def _column(X: np.ndarray | RowView, j: int) -> np.ndarray:
+    return np.asarray(X.base[X.index, j] if isinstance(X, RowView) else X[:, j])
 
 
 def _limits(values: np.ndarray, weight: np.ndarray) -> tuple[float, float]:

@@ -17,16 +17,15 @@ Technometrics, 1999). All other rows are not changed, so their moments are the u
 ones.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.special import ndtri
 
 from sk_ncf._flow.moments import effective_size, weighted_moments
-from sk_ncf._samples.sample import RowView
+from sk_ncf._samples.sample import RowView, equal_weights, is_equal
 
-__all__ = ["OutlierWarning", "column_values", "far_rows", "weighted_quantile"]
+__all__ = ["OutlierWarning", "far_rows", "weighted_quantile"]
 
 MIN_ROWS = 16  # distinct rows; among fewer there are no outliers
 LEVELS = (0.5, 0.9)  # quantiles that determine the tail
@@ -42,7 +41,7 @@ MAX_TAIL_PROBABILITY = 1e-4  # of the quantile that tails are extrapolated to
 CORE = 0.9  # fraction of the rows that the covariance is computed from
 N_CONCENTRATION_STEPS = 3
 MAX_ROWS = 65536  # from which tails and moments are estimated
-CHUNK = 65536
+CHUNK = 2**20  # values of rows that are looked at together
 
 
 class OutlierWarning(UserWarning):
@@ -55,7 +54,7 @@ def far_rows(
     """Mask of the outliers, shape (n,).
 
     They have at most 2 % of the weight, or are a single row of a small sample. The mask
-    depends only on the weighted distribution of the rows.
+    depends only on the weighted distribution of the rows. They are read twice.
 
     Parameters
     ----------
@@ -69,22 +68,41 @@ def far_rows(
     n, d = X.shape
     if n < MIN_ROWS:
         return np.zeros(n, dtype=bool)
-    weight = np.asarray(weight) / np.sum(weight)
+    weight = equal_weights(n) if is_equal(weight) else weight / np.sum(weight)
     n_rows = effective_size(weight) if n_rows is None else n_rows
     z = -ndtri(min(0.1 / n_rows, MAX_TAIL_PROBABILITY))  # z_p, by symmetry
     most = max(MAX_WEIGHT, 1.5 / n_rows if n_rows > MIN_ROWS else 0.0)
     some = slice(None, None, -(-n // MAX_ROWS))
     share = weight[some] / weight[some].sum()
-    tails = [_Tails.of(column_values(X, j)[some], share) for j in range(d)]
-    reach = np.zeros(n)
-    for j, tail in enumerate(tails):
-        np.maximum(reach, tail.reach(column_values(X, j), z), out=reach)
-    far = _beyond(reach, weight, most)
+    subsample = np.asarray(X[some])
+    tails = _Tails.of(subsample, share)
+    far = _of_rows(X, lambda rows: tails.are_beyond(rows, z), bool)
+    if weight[far].sum() > most:
+        far = _beyond(_of_rows(X, lambda rows: tails.reach(rows, z)), weight, most)
     if d > 1:
-        joint = _joint_reach(_TamedRows(X, tails), share, far, some, z)
-        either = far | _beyond(np.where(far, 0.0, joint), weight, most)
+        tamed = tails.tamed(np.asarray(subsample, dtype=np.float64))
+        distance, largest = _joint_distance(tamed, share, ~far[some], z)
+        reach = _of_rows(X, lambda rows: distance(tails.tamed(rows)))
+        reach /= largest
+        reach[far] = 0.0
+        either = far | _beyond(reach, weight, most)
         far = either if weight[either].sum() <= most else far
     return far
+
+
+def _of_rows(
+    X: np.ndarray | RowView,
+    function: Callable[[np.ndarray], np.ndarray],
+    dtype: type = float,
+) -> np.ndarray:
+    """A function of the rows (m, d) in float64, shape (n,), some rows at a time."""
+    n, d = X.shape
+    values: np.ndarray = np.empty(n, dtype)
+    step = max(1, CHUNK // d)
+    for start in range(0, n, step):
+        rows = np.asarray(X[start : start + step], dtype=np.float64)
+        values[start : start + step] = function(rows)
+    return values
 
 
 def weighted_quantile(
@@ -100,57 +118,83 @@ def weighted_quantile(
 
 
 class _Tails:
-    """The median of a column, and its tails below and above the median.
+    """The medians of the columns, and their tails below and above the median.
 
     Parameters
     ----------
-    centre : float
-        The median.
-    typical : ndarray of shape (2,)
+    centre : ndarray of shape (d,)
+        The medians.
+    typical : ndarray of shape (2, d)
         The 0.9 quantiles of the distances from the median, below and above.
-    slope : ndarray of shape (2,)
+    slope : ndarray of shape (2, d)
         The sigmas of the log-normal tails.
     """
 
-    def __init__(self, centre: float, typical: np.ndarray, slope: np.ndarray) -> None:
+    def __init__(
+        self, centre: np.ndarray, typical: np.ndarray, slope: np.ndarray
+    ) -> None:
         self.centre, self.typical, self.slope = centre, typical, slope
 
     @classmethod
-    def of(cls, values: np.ndarray, weight: np.ndarray) -> "_Tails":
-        """From values (n,) and weights that sum to one."""
-        (centre,) = weighted_quantile(values, weight, [0.5])
-        with np.errstate(over="ignore"):
-            size = values - centre
-        above, size = size > 0, np.minimum(np.abs(size), np.finfo(float).max)
-        off = size > 0  # without the rows at the median, which can be an atom
-        if not off.any():
-            return cls(centre, np.ones(2), np.full(2, np.inf))
-        typical, slope = _tail(size[off], weight[off])
-        both, slopes = np.full(2, typical), np.full(2, slope)
-        for side, mask in enumerate((off & ~above, above)):
-            if weight[mask].sum() >= MIN_TAIL_WEIGHT and mask.sum() >= MIN_TAIL_ROWS:
-                own, slopes[side] = _tail(size[mask], weight[mask])
-                both[side] = max(own, 0.25 * typical)
-        return cls(centre, both, slopes)
+    def of(cls, rows: np.ndarray, weight: np.ndarray) -> "_Tails":
+        """From rows (n, d) and weights that sum to one."""
+        columns = (np.asarray(column, dtype=np.float64) for column in rows.T)
+        tails = [_tails_of_column(column, weight) for column in columns]
+        centre, typical, slope = zip(*tails, strict=True)
+        return cls(np.array(centre), np.transpose(typical), np.transpose(slope))
 
-    def reach(self, values: np.ndarray, z: float) -> np.ndarray:
-        """Distances from the median divided by the z-quantile of the tail, (n,)."""
-        size, side = self._distances(values)
-        with np.errstate(over="ignore"):
-            return np.asarray(size / np.exp(self.slope * (z - Z[1]))[side])
+    def are_beyond(self, rows: np.ndarray, z: float) -> np.ndarray:
+        """Whether the reach of a row is above 1."""
+        below, above = self.typical * self._quantile(z)
+        outside = (rows < self.centre - below) | (rows > self.centre + above)
+        return np.asarray(outside.any(axis=1))
 
-    def tamed(self, values: np.ndarray) -> np.ndarray:
-        """Deviations from the median, transformed so that no tail is heavy."""
-        size, side = self._distances(values)
-        power = np.minimum(1.0, NORMAL_SLOPE / self.slope)[side]
-        return np.where(values < self.centre, -1, 1) * NORMAL[1] * size**power
+    def reach(self, rows: np.ndarray, z: float) -> np.ndarray:
+        """Largest distance of a row from a median, over the z-quantile of its tail."""
+        size, above = self._distances(rows)
+        quantile = self._quantile(z)
+        size /= np.where(above, quantile[1], quantile[0])
+        return np.asarray(size.max(axis=1))
 
-    def _distances(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Distances in units of `typical`, and the side of the median, 0 or 1."""
-        side = (values > self.centre).astype(np.intp)
+    def _quantile(self, z: float) -> np.ndarray:
+        """The z-quantiles of the distances, in units of `typical`, shape (2, d)."""
         with np.errstate(over="ignore"):
-            size = np.abs(values - self.centre) / self.typical[side]
-        return np.minimum(size, 1e150), side
+            return np.asarray(np.exp(self.slope * (z - Z[1])))
+
+    def tamed(self, rows: np.ndarray) -> np.ndarray:
+        """Deviations from the medians, transformed so that no tail is heavy."""
+        size, above = self._distances(rows)
+        power = np.minimum(1.0, NORMAL_SLOPE / self.slope)
+        size **= np.where(above, power[1], power[0])
+        return np.where(rows < self.centre, -1, 1) * NORMAL[1] * size
+
+    def _distances(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Distances in units of `typical`, and whether they are above the median."""
+        above = rows > self.centre
+        with np.errstate(over="ignore"):
+            size = np.abs(rows - self.centre)
+            size /= np.where(above, self.typical[1], self.typical[0])
+        return np.minimum(size, 1e150, out=size), above
+
+
+def _tails_of_column(
+    values: np.ndarray, weight: np.ndarray
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Median, 0.9 quantiles and sigmas of values (n,), for :class:`_Tails`."""
+    (centre,) = weighted_quantile(values, weight, [0.5])
+    with np.errstate(over="ignore"):
+        size = values - centre
+    above, size = size > 0, np.minimum(np.abs(size), np.finfo(float).max)
+    off = size > 0  # without the rows at the median, which can be an atom
+    if not off.any():
+        return centre, np.ones(2), np.full(2, np.inf)
+    typical, slope = _tail(size[off], weight[off])
+    both, slopes = np.full(2, typical), np.full(2, slope)
+    for side, mask in enumerate((off & ~above, above)):
+        if weight[mask].sum() >= MIN_TAIL_WEIGHT and mask.sum() >= MIN_TAIL_ROWS:
+            own, slopes[side] = _tail(size[mask], weight[mask])
+            both[side] = max(own, 0.25 * typical)
+    return centre, both, slopes
 
 
 def _tail(size: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
@@ -159,12 +203,6 @@ def _tail(size: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
     with np.errstate(over="ignore"):
         slope = np.log(typical / middle) / (Z[1] - Z[0])
     return typical, max(LEAST_SLOPE, slope)
-
-
-def column_values(X: np.ndarray | RowView, j: int) -> np.ndarray:
-    """Column j of some rows, float64."""
-    values = X.base[X.index, j] if isinstance(X, RowView) else X[:, j]
-    return np.asarray(values, dtype=np.float64)
 
 
 def _beyond(reach: np.ndarray, weight: np.ndarray, most: float) -> np.ndarray:
@@ -179,50 +217,31 @@ def _beyond(reach: np.ndarray, weight: np.ndarray, most: float) -> np.ndarray:
     return np.asarray(reach > BEYOND_COMMON * common)
 
 
-class _TamedRows:
-    """Rows with tamed columns (:meth:`_Tails.tamed`), computed when accessed."""
+def _joint_distance(
+    rows: np.ndarray, weight: np.ndarray, inlier: np.ndarray, z: float
+) -> tuple["_Mahalanobis", float]:
+    """Mahalanobis distance of tamed rows, and the z-quantile of its tail.
 
-    def __init__(
-        self,
-        X: np.ndarray | RowView,
-        tails: Sequence[_Tails],
-        index: np.ndarray | None = None,
-    ) -> None:
-        self.X, self.tails, self.index = X, tails, index
-        self.shape = len(X) if index is None else len(index), len(tails)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        part = self.X[key if self.index is None else self.index[key]]
-        part = np.asarray(part, dtype=np.float64)
-        pairs = zip(np.moveaxis(part, -1, 0), self.tails, strict=True)
-        return np.stack([tail.tamed(column) for column, tail in pairs], axis=-1)
-
-    def take(self, index: np.ndarray) -> "_TamedRows":
-        """Some of the rows."""
-        index = index if self.index is None else self.index[index]
-        return _TamedRows(self.X, self.tails, index)
-
-
-def _joint_reach(
-    rows: _TamedRows, share: np.ndarray, far: np.ndarray, some: slice, z: float
-) -> np.ndarray:
-    """Mahalanobis distances divided by the z-quantile of their tail, shape (n,)."""
-    subsample, inlier = rows.take(np.arange(len(rows))[some]), ~far[some]
+    Parameters
+    ----------
+    rows : ndarray of shape (n, d)
+    weight : ndarray of shape (n,)
+        Sums to one.
+    inlier : ndarray of bool, shape (n,)
+    z : float
+    """
     near = inlier
     for _ in range(N_CONCENTRATION_STEPS):
-        distance = _Mahalanobis.of(subsample, share, near)(subsample)
-        (limit,) = weighted_quantile(distance[inlier], share[inlier], [CORE])
+        distance = _Mahalanobis.of(rows, weight, near)(rows)
+        (limit,) = weighted_quantile(distance[inlier], weight[inlier], [CORE])
         near = inlier & (distance <= limit)
-    mahalanobis = _Mahalanobis.of(subsample, share, near)
-    distance = mahalanobis(subsample)
+    mahalanobis = _Mahalanobis.of(rows, weight, near)
+    distance = mahalanobis(rows)
     off = inlier & (distance > 0)
     if not off.any():
-        return np.zeros(len(rows))
-    typical, slope = _tail(distance[off], share[off])
-    return mahalanobis(rows) / (typical * np.exp(slope * (z - Z[1])))
+        return mahalanobis, np.inf
+    typical, slope = _tail(distance[off], weight[off])
+    return mahalanobis, typical * np.exp(slope * (z - Z[1]))
 
 
 class _Mahalanobis:
@@ -237,11 +256,11 @@ class _Mahalanobis:
 
     @classmethod
     def of(
-        cls, rows: _TamedRows, weight: np.ndarray, near: np.ndarray
+        cls, rows: np.ndarray, weight: np.ndarray, near: np.ndarray
     ) -> "_Mahalanobis":
         """With the moments of the rows of a mask."""
         share = weight[near] / weight[near].sum()
-        mean, cov = weighted_moments(rows.take(np.flatnonzero(near)), share)
+        mean, cov = weighted_moments(rows[near], share)
         std = np.sqrt(np.diag(cov))
         unit = np.where(std > 0, std, np.inf)
         cov = cov / np.outer(unit, unit) + np.diag(1.0 * (std == 0))
@@ -250,9 +269,5 @@ class _Mahalanobis:
         root = np.linalg.inv(np.linalg.cholesky(cov))
         return cls(mean, root.T / unit[:, None])
 
-    def __call__(self, rows: _TamedRows) -> np.ndarray:
-        parts = (rows[s : s + CHUNK] for s in range(0, len(rows), CHUNK))
-        norms = [
-            np.linalg.norm((part - self.mean) @ self.matrix, axis=1) for part in parts
-        ]
-        return np.concatenate(norms)
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        return np.asarray(np.linalg.norm((rows - self.mean) @ self.matrix, axis=1))
