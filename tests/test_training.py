@@ -12,16 +12,28 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import nn
 
+from sk_ncf import NCFTransport
 from sk_ncf._training import compression
 from sk_ncf._training.budget import MIN_EPOCH as EPOCH
 from sk_ncf._training.budget import epoch_length
 from sk_ncf._training.held_out_risk import held_out_risk
 from sk_ncf._training.net import NCFNet
+from sk_ncf.datasets import make_gaussians
 from sk_ncf.metrics import l2_uvp
 
 X, Y = two_samples()
 SCORED = [problem for problem in PROBLEMS if "user's" not in problem.name]
 PROBLEM = next(p for p in PROBLEMS if p.name == "gaussian")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [2, 4])
+def test_between_gaussians_of_many_rows_no_network_is_better_by_chance(seed):
+    rows = make_gaussians(4096, 2, random_state=seed)
+    transport = NCFTransport(random_state=0)
+    with pytest.warns(ConvergenceWarning, match="returns the Gaussian map"):
+        transport.fit(rows.X, X_target=rows.X_target)
+    assert transport.map_kind_ == "gaussian"
 
 
 # The risk.

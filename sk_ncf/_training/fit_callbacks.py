@@ -12,7 +12,7 @@ from sk_ncf._training.callbacks.model_selection import ModelSelection, Stop
 from sk_ncf._training.callbacks.progress import ProgressBar, TaskEvents, print_line
 from sk_ncf._training.callbacks.weight_average import WeightAverage
 from sk_ncf._training.checkpoint.callback import Checkpoint
-from sk_ncf._training.defaults import FEW_ROWS, FitSettings
+from sk_ncf._training.defaults import FEW_ROWS, MANY_ROWS, FitSettings
 from sk_ncf._training.parameters import TransportParameters
 from sk_ncf.objectives import SemiDual
 from sk_ncf.objectives._registry import make_objective
@@ -45,7 +45,7 @@ def make_model_selection(
         Whether the fit is a :meth:`~sk_ncf.NCFTransport.partial_fit`, which takes one
         pass over the rows and does not stop early.
     """
-    few = n_rows < FEW_ROWS
+    few, many = n_rows < FEW_ROWS, n_rows >= MANY_ROWS
     # The risk is what this objective minimises.
     by_risk = isinstance(make_objective(estimator.objective), SemiDual)
     return ModelSelection(
@@ -55,7 +55,7 @@ def make_model_selection(
         estimator.tol,
         estimator.early_stopping and not stream,
         margin=1.0,
-        doubt=0.5 if few else 1.0,
+        doubt=0.5 if few else 2.0 if many else 1.0,
         rescale=few and estimator.early_stopping and not stream and by_risk,
     )
 

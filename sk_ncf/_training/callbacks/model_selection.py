@@ -36,8 +36,8 @@ class ModelSelection(Callback):
     with the energy distance by as much. If the energy distance is worse by two of its
     standard errors, the risk must be lower by two of its own; it must not be worse by
     ten, because the risk is too low if its minimum over x is not found. Or the energy
-    distance is lower by 2 - `doubt` of its standard errors, and the risk not worse by two
-    of its own.
+    distance is lower by `doubt` of its standard errors (2 - `doubt` if that is more), and
+    the risk not worse by two of its own.
 
     If the risk of a class diverges, training restarts from the selected weights with a
     third of the learning rate (more of it with many classes), at most six times.
@@ -300,7 +300,7 @@ class ModelSelection(Callback):
         limit = torch.where(gain < SURE * error, SURE, FAR)
         veto = energy_gain < -limit * energy_error
         by_risk = (gain > self.tol) & (alone | together) & ~veto
-        by_energy = energy_gain > (2 - self.doubt) * energy_error
+        by_energy = energy_gain > max(self.doubt, 2 - self.doubt) * energy_error
         return by_risk | (by_energy & (gain > self.tol - SURE * error))
 
     def __getstate__(self) -> dict[str, Any]:
