@@ -89,10 +89,11 @@ def test_moments_are_those_of_repeated_rows_and_the_same_in_chunks():
         np.testing.assert_allclose(cov, np.cov(repeated.T, bias=True))
 
 
-def test_a_constant_feature_has_variance_zero_wherever_it_is():
+@pytest.mark.parametrize("chunk", [7, 1000])
+def test_a_constant_feature_has_variance_zero_wherever_it_is(chunk):
     X, _ = _rows()
     X[:, 1] = 123456.789
-    mean, cov = weighted_moments(X, np.full(len(X), 0.3))
+    mean, cov = weighted_moments(X, np.full(len(X), 0.3), chunk)
     assert mean[1] == 123456.789
     assert not cov[1].any()
 

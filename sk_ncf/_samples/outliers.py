@@ -145,9 +145,10 @@ class _Tails:
 
     def are_beyond(self, rows: np.ndarray, z: float) -> np.ndarray:
         """Whether the reach of a row is above 1."""
-        below, above = self.typical * self._quantile(z)
-        outside = (rows < self.centre - below) | (rows > self.centre + above)
-        return np.asarray(outside.any(axis=1))
+        with np.errstate(over="ignore", invalid="ignore"):
+            below, above = self.typical * self._quantile(z)
+            low, high = self.centre - below, self.centre + above
+        return np.asarray(((rows < low) | (rows > high)).any(axis=1))
 
     def reach(self, rows: np.ndarray, z: float) -> np.ndarray:
         """Largest distance of a row from a median, over the z-quantile of its tail."""
