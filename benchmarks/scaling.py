@@ -50,9 +50,10 @@ COLUMNS = {  # header, unit
     "map_memory": ("map, MB", 1),
 }
 TITLES = {
-    "n": f"n rows in each sample, {FEATURES} features",
-    "d": f"d features, {ROWS:,} rows in each sample",
+    "n": f"{FEATURES} features",
+    "d": f"{ROWS:,} rows of each sample",
 }
+LABELS = {"n": "rows of each sample", "d": "features"}
 SECONDS = {
     "step": "a step",
     "prepare": "before the\nfirst step",
@@ -282,7 +283,7 @@ def draw(results, path):
         for ax, lines in zip(column, (SECONDS, MEMORY), strict=True):
             panel(ax, rows, lines)
         column[0].set_title(TITLES[name])
-        column[1].set_xlabel(name)
+        column[1].set_xlabel(LABELS[name])
     for row, label in zip(axes, ("CPU seconds, one thread", "MB"), strict=True):
         row[0].set_ylabel(label)
         row[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
