@@ -185,6 +185,14 @@ def test_a_weight_is_a_repetition_of_a_row_on_either_side(cost):
     assert by_weight.best_iter_ > 0
 
 
+@pytest.mark.parametrize("weight", [1e-300, 0.5, 1e308])
+def test_equal_weights_of_any_size_are_those_of_rows_without_weights(weight):
+    X, Y = two_samples(40, 50)
+    weighted = quick(2).fit(X, X_target=Y, target_weight=np.full(50, weight))
+    plain = quick(2).fit(X, X_target=Y)
+    np.testing.assert_array_equal(weighted.transform(X), plain.transform(X))
+
+
 def test_weights_count_in_proportion_and_move_the_map():
     w = np.linspace(0, 1, len(X))
     plain, light, heavy = (

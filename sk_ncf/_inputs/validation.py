@@ -193,7 +193,8 @@ def _weight_in_rows(weight: np.ndarray) -> np.ndarray:
     Whole numbers are counts and not scaled: a row of weight 2 is a row given twice. The
     sum of all other weights becomes their effective number of rows (Kish, 1965).
     """
-    if (weight == np.floor(weight)).all() and weight.sum() <= MAX_COUNT:
+    small = weight.max() <= MAX_COUNT  # then the sum is finite
+    if small and (weight == np.floor(weight)).all() and weight.sum() <= MAX_COUNT:
         return weight
     # First by a power of two, so that the squares of the weights are finite.
     weight = np.ldexp(weight, -np.frexp(weight.max())[1])
