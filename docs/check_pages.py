@@ -87,6 +87,9 @@ def not_found(folder):
     text = path.read_text(encoding="utf-8")
     index = json.loads(re.fullmatch(r"Search\.setIndex\((.*)\);?", text, re.S)[1])
     for phrase, page in SEARCHED.items():
+        if page not in index["docnames"]:
+            yield f"{page}, which the search for {phrase!r} wants, is not there"
+            continue
         number = index["docnames"].index(page)
         for word in re.findall(r"\w+", phrase.lower()):
             terms = (_pages(index[key], stem(word)) for key in ("terms", "titleterms"))

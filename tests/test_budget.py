@@ -18,7 +18,8 @@ from sk_ncf._training.budget import (
     warmup_steps,
 )
 from sk_ncf._training.callbacks.learning_rate import LinearDecay
-from sk_ncf._training.defaults import resolve_settings
+from sk_ncf._training.defaults import _auto_ensemble_size, resolve_settings
+from sk_ncf.metrics import l2_uvp
 
 SIZES = np.geomspace(2, 1e8, 200)
 LENGTHS = [*range(1, 60), 100, 333, 1000, 5000]
@@ -94,6 +95,34 @@ def test_too_few_rows_for_a_validation_split_are_recognised_before_training(
         np.testing.assert_allclose(transport.transform(X), start.transform(X))
     else:
         assert (transport.stop_reason_, transport.n_iter_) == ("max_iter", 20)
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "size"),
+    [(29_999, 5, 4), (30_000, 5, 1), (999_999, 4, 4), (1_000_000, 4, 1)],
+)
+def test_ensembles_have_four_members_below_a_number_of_rows(n, d, size):
+    assert _auto_ensemble_size(n, d) == size
+
+
+@pytest.mark.slow
+def test_a_warm_start_on_many_rows_improves_the_map():
+    rng = np.random.default_rng(1)
+    mapped = lambda x: np.sign(x) * np.abs(x) ** 1.5
+    X, other, X_new = (rng.standard_normal((n, 2)) for n in (4000, 4000, 3000))
+    transport = NCFTransport(
+        hidden_layer_sizes=(32, 32),
+        max_iter=60,
+        ensemble_size=1,
+        potential="network",
+        warm_start=True,
+        random_state=0,
+    )
+    errors = [
+        l2_uvp(transport.fit(X, X_target=mapped(other)).transform(X_new), mapped(X_new))
+        for _ in range(3)
+    ]
+    assert errors[2] < 0.9 * errors[1] < 0.8 * errors[0]
 
 
 def test_a_warm_start_on_few_rows_keeps_the_earlier_map_unless_a_better_one_is_found():

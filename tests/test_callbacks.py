@@ -248,7 +248,28 @@ def test_a_much_larger_energy_distance_outweighs_any_risk(gain, energy_gain, bet
         energy_gain=lambda risk: (energy_gain * one, one),
     )
     selection = ModelSelection(LinearDecay(100), WeightAverage(), 10)
-    assert selection._beats(start, None).item() == better
+    assert selection._beats(start, None, 1.0).item() == better
+
+
+@pytest.mark.parametrize(
+    ("gain", "energy_gain", "better"),
+    [
+        (1.5, 0, False),
+        (2.5, 0, True),
+        (0, 1.5, False),
+        (0, 2.5, True),
+        (1.5, 1.5, False),
+    ],
+)
+def test_many_rows_must_be_surely_better(gain, energy_gain, better):
+    """The same with twice the doubt."""
+    one = torch.ones(1)
+    start = SimpleNamespace(
+        gain=lambda risk: (gain * one, one),
+        energy_gain=lambda risk: (energy_gain * one, one),
+    )
+    selection = ModelSelection(LinearDecay(100), WeightAverage(), 10)
+    assert selection._beats(start, None, 2.0).item() == better
 
 
 def test_the_budget_ends_the_training():

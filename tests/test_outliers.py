@@ -284,7 +284,7 @@ def test_the_energy_distance_decides_where_the_risk_is_in_doubt(opinion, beats):
     noise = 0.1 * np.random.default_rng(1).standard_normal(500)
     start = _risk(x, none, (opinion + noise, none))
     rule = ModelSelection(None, None, 1)
-    assert rule._beats(start, _risk(none, none, (none, none))).item() is beats
+    assert rule._beats(start, _risk(none, none, (none, none)), 1.0).item() is beats
 
 
 def test_the_parts_of_an_energy_distance_sum_up_to_it():

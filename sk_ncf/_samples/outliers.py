@@ -54,7 +54,7 @@ def far_rows(
     """Mask of the outliers, shape (n,).
 
     They have at most 2 % of the weight, or are a single row of a small sample. The mask
-    depends only on the weighted distribution of the rows. They are read twice.
+    depends only on the weighted distribution of the rows.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from sk_ncf._training.parameters import TransportParameters
 
 __all__ = [
     "FEW_ROWS",
-    "MANY_ROWS",
+    "SURE_ROWS",
     "FitSettings",
     "auto_learning_rate",
     "auto_settings",
@@ -23,7 +23,7 @@ __all__ = [
 
 MANY_ROWS = 30_000  # too many for `max_iter` steps to overfit
 FEW_ROWS = 1_024  # with fewer rows, the initial map is inaccurate
-MANY_ROWS = 3_000  # from these on, what improves the initial map does so clearly
+SURE_ROWS = 3_000  # from these on, what improves the initial map does so clearly
 VERY_MANY_ROWS = 1_000_000  # an ensemble would store an index of them per member
 FEW_FEATURES = 4  # narrow potentials are wide enough for so many
 MAX_WIDTH = 2**16  # of a layer

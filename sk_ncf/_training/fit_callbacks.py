@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 from skorch.callbacks import Callback, PrintLog
 
 from sk_ncf._training.callbacks.early_choice import EarlyChoice
@@ -12,7 +13,7 @@ from sk_ncf._training.callbacks.model_selection import ModelSelection, Stop
 from sk_ncf._training.callbacks.progress import ProgressBar, TaskEvents, print_line
 from sk_ncf._training.callbacks.weight_average import WeightAverage
 from sk_ncf._training.checkpoint.callback import Checkpoint
-from sk_ncf._training.defaults import FEW_ROWS, MANY_ROWS, FitSettings
+from sk_ncf._training.defaults import FEW_ROWS, SURE_ROWS, FitSettings
 from sk_ncf._training.parameters import TransportParameters
 from sk_ncf.objectives import SemiDual
 from sk_ncf.objectives._registry import make_objective
@@ -31,7 +32,10 @@ Callbacks = list[Any]
 
 
 def make_model_selection(
-    estimator: TransportParameters, settings: FitSettings, n_rows: int, stream: bool
+    estimator: TransportParameters,
+    settings: FitSettings,
+    n_rows: np.ndarray,
+    stream: bool,
 ) -> ModelSelection:
     """The callback that selects weights and ends the training, with its schedule.
 
@@ -39,13 +43,14 @@ def make_model_selection(
     ----------
     estimator : NCFTransport
     settings : FitSettings
-    n_rows : int
-        Training rows of the largest class.
+    n_rows : ndarray of int, shape (K,)
+        Training rows of every class.
     stream : bool
         Whether the fit is a :meth:`~sk_ncf.NCFTransport.partial_fit`, which takes one
         pass over the rows and does not stop early.
     """
-    few, many = n_rows < FEW_ROWS, n_rows >= MANY_ROWS
+    few = n_rows.max() < FEW_ROWS
+    sure = n_rows.min() >= SURE_ROWS and not stream
     # The risk is what this objective minimises.
     by_risk = isinstance(make_objective(estimator.objective), SemiDual)
     return ModelSelection(
@@ -55,7 +60,7 @@ def make_model_selection(
         estimator.tol,
         estimator.early_stopping and not stream,
         margin=1.0,
-        doubt=0.5 if few else 2.0 if many else 1.0,
+        doubt=0.5 if few else 2.0 if sure else 1.0,
         rescale=few and estimator.early_stopping and not stream and by_risk,
     )
 

@@ -302,7 +302,7 @@ class FitSession:
             if self.stream:
                 flow.potential = with_separable(flow.potential, previous.potential)
             copy_weights(flow.potential, previous.potential)
-        n_rows = self.data.n_training_of_largest_class()
+        n_rows = self.data.n_training()
         risk = make_model_selection(estimator, settings, n_rows, self.stream)
         n_steps = settings.max_iter
         n_epochs = math.ceil(n_steps / epoch_length(n_steps))

@@ -210,9 +210,10 @@ class Diagnostics:
             values = (getattr(d, field.name) for d in (self.forward, self.inverse))
             numbers = "".join(f"{value:>11.3g}" for value in values)
             lines.append(f"{_HEADINGS[field.name]:<50}{numbers}")
-        lines.append(
+        lines += textwrap.wrap(
             f"transport cost {self.transport_cost:.4g}, score {self.score:.4g}, "
-            f"duality gap {self.gap:.2g} +- {self.gap_error:.1g} (units of the cost)"
+            f"duality gap {self.gap:.2g} +- {self.gap_error:.1g} (units of the cost)",
+            WIDTH,
         )
         if any(self.n_outliers):
             source, target = self.n_outliers

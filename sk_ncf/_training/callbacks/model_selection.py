@@ -55,7 +55,8 @@ class ModelSelection(Callback):
     margin : float, default=0.5
         Standard errors by which the risk of later weights may be worse than the best.
     doubt : float, default=1.0
-        Standard errors by which the risk must be better than that of the initialization.
+        Standard errors by which the risk must be better than that of the initialization,
+        at most 2; at most 1 for a warm start.
     rescale : bool, default=False
         Whether :meth:`rescale_kept` is called at the end.
     """
@@ -176,17 +177,13 @@ class ModelSelection(Callback):
         # A high risk in the warm-up can still decrease.
         diverging = self._diverges(risk).cpu() & (step > schedule.warmup)
         self.n_restarts = self.n_restarts + diverging
+        useless = best_step == 0 and not diverging.any()
         if (self.n_restarts > MAX_RESTARTS).all():
             self.stop_reason = "diverged"
         elif step >= schedule.end:
             in_full = schedule.end == schedule.max_steps
             self.stop_reason = "max_iter" if in_full else "converged"
-        elif (
-            stalled
-            and not schedule.shortened
-            and best_step == 0
-            and not diverging.any()
-        ):
+        elif stalled and useless and not schedule.shortened:
             self.stop_reason = "initialization"
         elif stalled and not diverging.all():
             schedule.shorten()
@@ -281,26 +278,27 @@ class ModelSelection(Callback):
         """The same, without a factor that minimises the held-out risk."""
         risk, weights, step = self.kept, self.kept_weights, self.kept_step
         for start in self.earlier:
-            back = ~self._beats(start[0], risk)
-            if start is self.earlier[-1]:
+            warm = start is not self.earlier[-1]
+            back = ~self._beats(start[0], risk, min(self.doubt, 1 if warm else 2))
+            if not warm:
                 back = back | start_only.to(back.device)
             risk = start[0].where(back, risk)
             weights = _of_classes(back, start[1], weights)
             step = torch.where(back.cpu(), start[2], step)
         return weights, step, back.cpu()
 
-    def _beats(self, start: Risk, risk: Risk) -> Tensor:
+    def _beats(self, start: Risk, risk: Risk, doubt: float) -> Tensor:
         """Whether a map is better than an initialization (see the class docstring)."""
         gain, error = start.gain(risk)
         energy_gain, energy_error = start.energy_gain(risk)
-        alone = gain > self.doubt * error
+        alone = gain > doubt * error
         # The sum of two standard scores of correlation 1/2 has the variance 3.
         total = gain * energy_error + energy_gain * error
-        together = total > 3**0.5 * self.doubt * error * energy_error
+        together = total > 3**0.5 * doubt * error * energy_error
         limit = torch.where(gain < SURE * error, SURE, FAR)
         veto = energy_gain < -limit * energy_error
         by_risk = (gain > self.tol) & (alone | together) & ~veto
-        by_energy = energy_gain > max(self.doubt, 2 - self.doubt) * energy_error
+        by_energy = energy_gain > max(doubt, 2 - doubt) * energy_error
         return by_risk | (by_energy & (gain > self.tol - SURE * error))
 
     def __getstate__(self) -> dict[str, Any]:
