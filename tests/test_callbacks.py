@@ -236,40 +236,30 @@ def test_patience_shortens_a_training_that_beat_its_initialization(early_stoppin
     assert risk.schedule.shortened == early_stopping
 
 
+def _beats(gain, energy_gain, doubt):
+    """Whether a map with these gains, in standard errors, replaces the initialization."""
+    one = torch.ones(1)
+    start = SimpleNamespace(
+        gain=lambda risk: (gain * one, one),
+        energy_gain=lambda risk: (energy_gain * one, one),
+    )
+    selection = ModelSelection(LinearDecay(100), WeightAverage(), 10)
+    return selection._beats(start, None, doubt).item()
+
+
 @pytest.mark.parametrize(
     ("gain", "energy_gain", "better"),
     [(5, 0, True), (5, -3, True), (1.5, -3, False), (50, -11, False), (-1, 3, True)],
 )
 def test_a_much_larger_energy_distance_outweighs_any_risk(gain, energy_gain, better):
-    """Gains over the initialization, in standard errors."""
-    one = torch.ones(1)
-    start = SimpleNamespace(
-        gain=lambda risk: (gain * one, one),
-        energy_gain=lambda risk: (energy_gain * one, one),
-    )
-    selection = ModelSelection(LinearDecay(100), WeightAverage(), 10)
-    assert selection._beats(start, None, 1.0).item() == better
+    assert _beats(gain, energy_gain, doubt=1.0) == better
 
 
-@pytest.mark.parametrize(
-    ("gain", "energy_gain", "better"),
-    [
-        (1.5, 0, False),
-        (2.5, 0, True),
-        (0, 1.5, False),
-        (0, 2.5, True),
-        (1.5, 1.5, False),
-    ],
-)
-def test_many_rows_must_be_surely_better(gain, energy_gain, better):
-    """The same with twice the doubt."""
-    one = torch.ones(1)
-    start = SimpleNamespace(
-        gain=lambda risk: (gain * one, one),
-        energy_gain=lambda risk: (energy_gain * one, one),
-    )
-    selection = ModelSelection(LinearDecay(100), WeightAverage(), 10)
-    assert selection._beats(start, None, 2.0).item() == better
+@pytest.mark.parametrize("gains", [(1.5, 0), (0, 1.5), (1.5, 1.5)])
+def test_a_map_of_many_rows_must_be_surely_better(gains):
+    assert _beats(*gains, doubt=1.0)
+    assert not _beats(*gains, doubt=2.0)
+    assert _beats(*np.multiply(gains, 2), doubt=2.0)
 
 
 def test_the_budget_ends_the_training():
