@@ -125,6 +125,7 @@ def in_another_process(folder):
     long_fit(folder)
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_nothing_but_the_steps_since_its_last_checkpoint(
     tmp_path,
 ):
@@ -187,6 +188,7 @@ FITS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FITS)
 def test_a_fit_that_died_ends_as_one_that_did_not(name, tmp_path):
     rows, params = FITS[name]

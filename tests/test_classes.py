@@ -254,6 +254,7 @@ def test_a_class_of_one_row_is_shifted_by_the_means_and_named_in_one_warning():
     assert transport.best_iter_[-2:].tolist() == [0, 0]
 
 
+@pytest.mark.slow
 @few_rows
 def test_three_hundred_classes_of_three_rows_each_find_their_own():
     of, shift = np.repeat(np.arange(300), 3), np.array([5.0, -1.0, 2.0, 0.0])
@@ -396,6 +397,7 @@ def test_classes_of_rows_to_be_mapped_are_routed_on_request():
     np.testing.assert_array_equal(mapped, wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:y and y_target are not used")
 @pytest.mark.parametrize("routed", [False, True])
 def test_classes_and_the_classifier_are_searched_together(routed):

@@ -37,16 +37,16 @@ class Logistic:
 # One of every kind for each run; all others with -m slow.
 FEW = [
     {"default_domain": "target", "potential": "network"},
+    {"class_conditional": "per_class", "potential": "network"},
+]
+MANY = [
     {
         "cost": "lp",
         "cost_params": {"p": 1.2},
         "objective": SemiDual(mmd_weight=1.0, kernel="laplace"),
         "ensemble_size": 2,
     },
-    {"class_conditional": "per_class", "potential": "network"},
     {"class_conditional": "shared", "objective": "mmd"},
-]
-MANY = [
     {"default_domain": "target"},
     {"class_conditional": "per_class"},
     {"early_stopping": False},

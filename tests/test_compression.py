@@ -42,6 +42,7 @@ def fit(max_iter=150, cost="sqeuclidean", **params):
     return transport.fit(rows.X, X_target=rows.X_target), rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cost", COSTS)
 def test_one_network_maps_as_the_ensemble_does(cost, pairs):
     transport, rows = fit(cost=cost, ensemble_size=3)

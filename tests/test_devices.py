@@ -87,6 +87,7 @@ def _net(cost, objective="semi_dual"):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cost", COSTS)
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_step_reads_no_value_and_moves_none(objective, cost):
@@ -241,6 +242,7 @@ RECORDED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Training diverged")
 @pytest.mark.parametrize("options", RECORDED.values(), ids=RECORDED)
 def test_recorded_steps_are_the_steps(options, request):

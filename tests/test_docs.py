@@ -39,7 +39,12 @@ def _blocks(page):
         yield match[1], text.count("\n", 0, match.start(1))
 
 
-WITH_CODE = [page for page in PAGES if any(_blocks(page))]
+FIRST_PAGES = {"README", "quickstart", "getting_started"}  # the others with -m slow
+WITH_CODE = [
+    pytest.param(page, marks=[] if page.stem in FIRST_PAGES else pytest.mark.slow)
+    for page in PAGES
+    if any(_blocks(page))
+]
 
 
 def _names(folder):

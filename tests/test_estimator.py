@@ -122,6 +122,7 @@ def test_a_warm_start_that_finds_nothing_better_keeps_its_map(rate):
     np.testing.assert_allclose(transport.transform(rows.X), before, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_warm_start_goes_on_and_a_cold_one_does_not():
     rows = problem("elastic")
     short = quick(100, cost="elastic", cost_params=COSTS["elastic"])

@@ -46,6 +46,7 @@ def _mapped(seed):
         return quick(random_state=seed).fit(X, X_target=Y).transform(X)
 
 
+@pytest.mark.slow
 def test_a_fit_is_the_same_in_another_process():
     there = joblib.Parallel(n_jobs=2)(joblib.delayed(_mapped)(s) for s in (0, 1))
     np.testing.assert_array_equal(there, [_mapped(0), _mapped(1)])

@@ -95,6 +95,7 @@ FITS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", FITS)
 def test_several_processes_find_what_one_finds(case, forks):
     """With the defaults but for the number of steps."""
@@ -118,6 +119,7 @@ def test_the_discrete_potentials_are_divided_too(forks):
     np.testing.assert_allclose(*maps, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_fit_continues_from_the_checkpoint_of_another_number_of_processes(
     tmp_path, monkeypatch
 ):
@@ -308,6 +310,7 @@ def test_an_error_here_ends_the_other_processes(monkeypatch):
     assert time.monotonic() - start < 30
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ctrl_c")
 def test_an_interruption_ends_the_other_processes_and_the_fit(monkeypatch):
     quick(n_jobs=2).fit(**rows(2))  # imports all

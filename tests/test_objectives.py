@@ -141,6 +141,7 @@ def test_every_weight_is_a_parameter_of_the_estimator_and_changes_the_loss(objec
         assert len(losses) == 2
 
 
+@pytest.mark.slow
 @every_objective
 def test_grid_search_reaches_the_weights(objective):
     before, names = objective.get_params(), list(_weights(objective))

@@ -193,6 +193,7 @@ def _search(name, **options):
     return search.fit(X, X_target=Y).cv_results_["mean_test_score"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["parameter of the cost", "optimiser of the net"])
 def test_recipe_5_parameters_inside_the_cost_and_the_net_are_searched(name):
     assert np.isfinite(_search(name)).all()
@@ -213,11 +214,13 @@ def one_process():
     return _search("cost and rate", n_jobs=1)
 
 
+@pytest.mark.slow
 def test_recipe_5_processes_change_nothing(one_process):
     scores = _search("cost and rate", n_jobs=2)
     np.testing.assert_allclose(scores, one_process, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_search_ranks_a_map_that_learns_above_one_that_does_not():
     rows = problem("elastic")
     params = {"cost": "elastic", "cost_params": COSTS["elastic"]}

@@ -220,6 +220,7 @@ def test_the_map_survives_saving(path, tmp_path):
     assert loaded.map_kind_ == "quantile"
 
 
+@pytest.mark.slow
 def test_a_stream_goes_on_from_the_quantile_mapping():
     transport = pickle.loads(pickle.dumps(QUANTILE))
     for _ in range(40):

@@ -244,6 +244,7 @@ def test_a_white_background_stays_half_of_the_picture():
     np.testing.assert_allclose(mapped.mean(axis=0), Y.mean(axis=0), atol=6)
 
 
+@pytest.mark.slow
 def test_counts_are_fitted_like_counts_with_a_hair_of_noise():
     (X, Y), errors = counts(), []
     start = energy(quick(1, tol=1e9).fit(X, X_target=Y).transform(X), Y)

@@ -206,6 +206,7 @@ def test_a_loaded_fit_is_the_same_to_the_last_bit(kind, tmp_path):
     assert loaded.net_ is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lp-2", "integers", "shared", "generator"])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_training_goes_on_from_a_loaded_fit_as_from_the_fit_itself(kind, tmp_path):

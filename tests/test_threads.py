@@ -18,6 +18,7 @@ from sk_ncf._training.devices import resolve_device
 THREADS, CALLS = 8, 1_600
 
 
+@pytest.mark.slow
 def test_many_threads_get_what_one_gets():
     """Rows of two types: no constant of the cost converted for one may reach another."""
     X, Y = two_samples(16 * THREADS)
@@ -40,6 +41,7 @@ def test_many_threads_get_what_one_gets():
         assert sum(pool.map(alike, range(THREADS))) == CALLS
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     "fork" not in multiprocessing.get_all_start_methods(), reason="no fork here"
 )

@@ -248,6 +248,7 @@ NETS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETS)
 def test_a_net_of_the_users_own_learns_and_is_not_touched(name):
     rows, net = problem("elastic"), NETS[name]

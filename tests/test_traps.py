@@ -97,6 +97,7 @@ def test_a_warning_points_to_the_line_of_the_user():
     assert {w.filename for w in caught} == {__file__}
 
 
+@pytest.mark.slow
 def test_a_log_that_is_no_terminal_has_no_colours_and_no_bar_in_its_lines(new_process):
     assert "train_loss" in new_process["printed"]
     assert "\x1b" not in new_process["printed"]

@@ -92,11 +92,13 @@ def complaints(tmp_path_factory):
     return [line for line in out.splitlines() if "error:" in line]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (ROOT / "sk_ncf").exists(), reason="installed elsewhere")
 def test_a_script_that_uses_the_public_names_rightly_has_the_types_it_says(complaints):
     assert not [line for line in complaints if "right.py" in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "message"), WRONG.items())
 def test_a_wrong_call_is_found(code, message, complaints):
     line = 4 + list(WRONG).index(code)
