@@ -4,6 +4,10 @@ import os
 import tempfile
 from pathlib import Path
 
+# Before torch is imported: several processes share the cores, and more threads would only
+# wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 
