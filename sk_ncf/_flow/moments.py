@@ -9,6 +9,7 @@ __all__ = [
     "RowArray",
     "WeightedRows",
     "effective_size",
+    "evenly_spaced",
     "weighted_moments",
 ]
 
@@ -66,7 +67,7 @@ def weighted_moments(X: RowArray, weight: np.ndarray, chunk: int = 65536) -> Mom
     """
     total = weight.sum()
     origin = X[0].astype(np.float64)
-    some = slice(None, None, -(-len(X) // chunk))
+    some = evenly_spaced(len(X), chunk)
     centre = weight[some] @ (X[some] - origin) / weight[some].sum()
     shift = np.zeros(X.shape[1])
     cov = np.zeros((X.shape[1], X.shape[1]))
@@ -79,6 +80,11 @@ def weighted_moments(X: RowArray, weight: np.ndarray, chunk: int = 65536) -> Mom
         cov -= np.outer(shift, shift)
     varies = np.diag(cov) > LEAST_VARIANCE
     return origin + centre, np.where(np.outer(varies, varies), cov, 0.0)
+
+
+def evenly_spaced(n: int, at_most: int) -> slice:
+    """At most so many of n rows, all of them if there are no more."""
+    return slice(None, None, -(-n // at_most))
 
 
 def _chunks(X: RowArray, size: int) -> list[slice]:

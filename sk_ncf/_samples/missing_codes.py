@@ -8,6 +8,7 @@ amounts and durations are zero where nothing happened, and such rows are to be m
 import numpy as np
 
 from sk_ncf._flow.affine_map import MISSING_DISTANCE
+from sk_ncf._flow.moments import evenly_spaced
 from sk_ncf._samples.sample import RowView
 
 __all__ = ["MAX_SHARE", "coded_rows"]
@@ -36,7 +37,7 @@ def coded_rows(
     coded = np.zeros(len(weight), dtype=bool)
     if len(weight) < MIN_ROWS:
         return coded
-    some = slice(None, None, -(-len(weight) // MAX_ROWS))
+    some = evenly_spaced(len(weight), MAX_ROWS)
     share = weight[some] / weight[some].sum()
     subsample = np.asarray(X[some])
     found = []

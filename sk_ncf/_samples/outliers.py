@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.special import ndtri
 
-from sk_ncf._flow.moments import effective_size, weighted_moments
+from sk_ncf._flow.moments import effective_size, evenly_spaced, weighted_moments
 from sk_ncf._samples.sample import RowView, equal_weights, is_equal
 
 __all__ = ["OutlierWarning", "far_rows", "weighted_quantile"]
@@ -72,7 +72,7 @@ def far_rows(
     n_rows = effective_size(weight) if n_rows is None else n_rows
     z = -ndtri(min(0.1 / n_rows, MAX_TAIL_PROBABILITY))  # z_p, by symmetry
     most = max(MAX_WEIGHT, 1.5 / n_rows if n_rows > MIN_ROWS else 0.0)
-    some = slice(None, None, -(-n // MAX_ROWS))
+    some = evenly_spaced(n, MAX_ROWS)
     share = weight[some] / weight[some].sum()
     subsample = np.asarray(X[some])
     tails = _Tails.of(subsample, share)
@@ -82,7 +82,10 @@ def far_rows(
     if d > 1:
         tamed = tails.tamed(np.asarray(subsample, dtype=np.float64))
         distance, largest = _joint_distance(tamed, share, ~far[some], z)
-        reach = _of_rows(X, lambda rows: distance(tails.tamed(rows)))
+        if len(tamed) == n:
+            reach = distance(tamed)
+        else:
+            reach = _of_rows(X, lambda rows: distance(tails.tamed(rows)))
         reach /= largest
         reach[far] = 0.0
         either = far | _beyond(reach, weight, most)

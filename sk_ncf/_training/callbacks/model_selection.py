@@ -55,8 +55,8 @@ class ModelSelection(Callback):
     margin : float, default=0.5
         Standard errors by which the risk of later weights may be worse than the best.
     doubt : float, default=1.0
-        Standard errors by which the risk must be better than that of the initialization,
-        at most 2; at most 1 for a warm start.
+        Standard errors by which the risk must be better than that of the initialization;
+        at most 1 for a warm start.
     rescale : bool, default=False
         Whether :meth:`rescale_kept` is called at the end.
     """
@@ -177,13 +177,13 @@ class ModelSelection(Callback):
         # A high risk in the warm-up can still decrease.
         diverging = self._diverges(risk).cpu() & (step > schedule.warmup)
         self.n_restarts = self.n_restarts + diverging
-        useless = best_step == 0 and not diverging.any()
+        nothing_better = best_step == 0 and not diverging.any()
         if (self.n_restarts > MAX_RESTARTS).all():
             self.stop_reason = "diverged"
         elif step >= schedule.end:
             in_full = schedule.end == schedule.max_steps
             self.stop_reason = "max_iter" if in_full else "converged"
-        elif stalled and useless and not schedule.shortened:
+        elif stalled and nothing_better and not schedule.shortened:
             self.stop_reason = "initialization"
         elif stalled and not diverging.all():
             schedule.shorten()
@@ -278,9 +278,10 @@ class ModelSelection(Callback):
         """The same, without a factor that minimises the held-out risk."""
         risk, weights, step = self.kept, self.kept_weights, self.kept_step
         for start in self.earlier:
-            warm = start is not self.earlier[-1]
-            back = ~self._beats(start[0], risk, min(self.doubt, 1 if warm else 2))
-            if not warm:
+            is_initial = start is self.earlier[-1]
+            doubt = self.doubt if is_initial else min(self.doubt, 1.0)
+            back = ~self._beats(start[0], risk, doubt)
+            if is_initial:
                 back = back | start_only.to(back.device)
             risk = start[0].where(back, risk)
             weights = _of_classes(back, start[1], weights)
